@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: BSL-1.0
+
+// Linux: a futex, which a signal handler may wake, and which takes a deadline of the steady clock as it is.
+
+#include "parker.hpp"
+
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <ctime>
+
+namespace fibers::detail {
+
+void thread_parker::park(time_point deadline) {
+  if (unparked_.exchange(0) != 0) return;
+  timespec until{};
+  timespec* timeout = nullptr;
+  if (deadline != time_point::max()) {
+    auto const since_boot = deadline.time_since_epoch();
+    if (since_boot <= duration::zero()) return;
+    auto const seconds = std::chrono::floor<std::chrono::seconds>(since_boot);
+    until.tv_sec = static_cast<std::time_t>(seconds.count());
+    until.tv_nsec = static_cast<long>(std::chrono::nanoseconds(since_boot - seconds).count());
+    timeout = &until;
+  }
+  // Sleeps only if nobody has unparked in between; comes back for a wake, the deadline or a signal.
+  ::syscall(SYS_futex, &unparked_, FUTEX_WAIT_BITSET_PRIVATE, 0, timeout, nullptr, FUTEX_BITSET_MATCH_ANY);
+  unparked_.store(0);
+}
+
+void thread_parker::unpark() noexcept {
+  if (unparked_.exchange(1) == 0) ::syscall(SYS_futex, &unparked_, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
+}
+
+void virtual_parker::park(time_point deadline) {
+  if (deadline == time_point::max()) {
+    thread_.park(deadline);
+  } else if (deadline > now_) {
+    now_ = deadline;
+  }
+}
+
+}  // namespace fibers::detail

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#include "scheduler.hpp"
+
+#include <alloca.h>
+#include <cxxabi.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <fibers/detail/request.hpp>
+#include <mutex>
+#include <new>
+#include <utility>
+
+#include "task_state.hpp"
+
+namespace fibers::detail {
+
+scheduler::scheduler(settings s)
+    : loop(std::move(s.how_to_sleep)),
+      virtual_time_(s.virtual_time),
+      on_unhandled_(std::move(s.on_unhandled)),
+      stacks_(s.stack_size),
+      overflow_watch_(stacks_, &describe_running) {}
+
+scheduler::~scheduler() {
+  for (auto* const idle : idle_workers_) retire(*idle);
+}
+
+// --- which task runs next ---
+
+void scheduler::leave(task_state& task) noexcept {
+  context& target = next();
+  if (&target != &task.context_) switch_.switch_to(task.context_, target);
+  task.stage_.store(stage::running, std::memory_order_relaxed);
+}
+
+// That of the task that is to run, which is running_ from now on; or that of the loop.
+context& scheduler::next() noexcept {
+  if (--budget_ > 0 && !ready_.empty()) {
+    task_state& task = *ready_.first();
+    if (context* const target = task.context_ ? &task.context_ : worker_context()) [[likely]] {
+      ready_.pop();
+      running_ = &task;
+      return *target;
+    }
+    starved_ = true;
+  }
+  running_ = nullptr;
+  return loop_;
+}
+
+// That of a worker which lies idle, or of a new one; null if there is no memory for its stack.
+context* scheduler::worker_context() noexcept {
+  if (!idle_workers_.empty()) {
+    auto* const warmest = idle_workers_.back();
+    idle_workers_.pop_back();
+    coldest_ = std::min(coldest_, idle_workers_.size());
+    return &warmest->where;
+  }
+  try {
+    if (idle_workers_.capacity() <= workers_) idle_workers_.reserve(2 * workers_ + 16);  // lying idle must not fail
+    auto const memory = stacks_.allocate();
+    auto* const made = new (memory.top - sizeof(worker)) worker{.where = {}, .memory = memory};
+    switch_.create(made->where, {memory.bottom, memory.top - sizeof(worker)}, &work, made);
+    ++workers_;
+    return &made->where;
+  } catch (std::bad_alloc const&) {
+    return nullptr;
+  }
+}
+
+// Runs on each worker's stack.
+void scheduler::work(void* self) noexcept {
+  auto& me = *static_cast<worker*>(self);
+  auto& loop = static_cast<scheduler&>(*current_);
+
+  // Stacks are aligned alike, so what is at their tops would crowd the same few sets of the cache: shift it.
+  constexpr unsigned colours = 16, cache_line = 64;
+  auto* const shade = alloca(1 + cache_line * (loop.colour_++ % colours));
+  asm volatile("" : : "r"(shade));
+
+  for (;;) {
+    task_state& task = *loop.running_;
+    task.stage_.store(stage::running, std::memory_order_relaxed);
+    loop.end(task, task.run());
+    if (--loop.budget_ > 0 && !loop.ready_.empty() && loop.ready_.first()->stage() == stage::created) {
+      loop.running_ = &loop.ready_.pop();  // it needs a stack, and here is one
+      continue;
+    }
+    context& target = loop.next();
+    loop.idle_workers_.push_back(&me);
+    loop.switch_.switch_to(me.where, target);
+  }
+}
+
+void scheduler::end(task_state& task, ending how) noexcept {
+  std::unique_lock guard(task.lock());
+  if (how == ending::returned && task.cancels().deliverable()) {
+    // It was asked to stop, and came to no suspension point any more.
+    task.cancelled_ = task.cancels().deliver();
+    how = ending::cancelled;
+    guard.unlock();
+    task.drop_value();
+    guard.lock();
+  }
+  if (how == ending::failed && on_unhandled_ != nullptr) task.extra().on_unhandled = on_unhandled_;
+  auto callbacks = task.finish(how);
+  guard.unlock();
+
+  while (callbacks != nullptr) {
+    auto rest = std::move(callbacks->next);
+    call_back_later(std::move(callbacks));
+    callbacks = std::move(rest);
+  }
+  if (task.parent() != nullptr) task.parent()->child_ended(task);
+  if (task.awaited_by_loop_) --awaited_;
+  tasks_.erase(tasks_.iterator_to(task));
+  intrusive_ptr_release(&task);
+}
+
+// --- the loop ---
+
+bool scheduler::run() {
+  while (awaited_ > 0) {
+    look_around();
+    if (!ready_.empty()) {
+      budget_ = switches_per_turn + 1;
+      context& target = next();
+      if (&target != &loop_) switch_.switch_to(loop_, target);
+    } else if (awaited_ > 0 && !sleep()) {
+      return false;
+    }
+  }
+  look_around();  // for the callbacks of those that ended last
+  return true;
+}
+
+// What has happened outside of the running tasks.
+void scheduler::look_around() {
+  if (starved_) fail_starved();
+  if (!inbox_.empty()) {
+    inbox_.drain([this](inbox_entry& entry, std::uint8_t notes) {
+      task_ptr const task(static_cast<task_state*>(&entry), false);
+      if ((notes & inbox_entry::wake) != 0) make_ready(*task);
+      if ((notes & inbox_entry::request) != 0) serve_request(*task);
+    });
+    if (on_ring_) on_ring_();
+  }
+  parker_->poll();
+  if (!timers_.empty()) timers_.fire_due(clock::now());
+  while (callbacks_ != nullptr) call_back_first();
+}
+
+// Until something happens. False: nothing can.
+bool scheduler::sleep() {
+  auto deadline = timers_.next();
+  if (!virtual_time_) {
+    deadline = std::min(deadline, trim());
+  } else if (outside_work_.load() > 0) {
+    deadline = time_point::max();
+  } else if (deadline == time_point::max() && inbox_.empty()) {
+    return false;
+  }
+  inbox_.sleep(deadline);
+  return true;
+}
+
+// The task that is to run next has no stack.
+void scheduler::fail_starved() noexcept {
+  starved_ = false;
+  task_state& task = ready_.pop();
+  task.fail(std::make_exception_ptr(std::bad_alloc()));
+  end(task, ending::failed);
+}
+
+// Gives back the memory of workers that had nothing to do since the last time: of half of them, the coldest. Returns when
+// to come again.
+time_point scheduler::trim() noexcept {
+  constexpr auto interval = std::chrono::milliseconds(100);
+  constexpr std::size_t keep = 16;
+  if (idle_workers_.size() <= keep && !stacks_to_trim_) return time_point::max();
+  auto const now = clock::now();
+  if (now >= next_trim_) {
+    next_trim_ = now + interval;
+    auto const surplus = coldest_ > keep ? static_cast<std::ptrdiff_t>((coldest_ - keep + 1) / 2) : 0;
+    std::for_each(idle_workers_.begin(), idle_workers_.begin() + surplus, [this](auto* cold) { retire(*cold); });
+    idle_workers_.erase(idle_workers_.begin(), idle_workers_.begin() + surplus);
+    coldest_ = idle_workers_.size();
+    stacks_to_trim_ = stacks_.trim();
+  }
+  return next_trim_;
+}
+
+void scheduler::retire(worker& idle) noexcept {
+  context_switch::forget(idle.where);
+  --workers_;
+  stacks_.release(idle.memory);
+}
+
+void scheduler::call_back_first() {
+  auto const callback = std::move(callbacks_);
+  callbacks_ = std::move(callback->next);
+  if (callbacks_ == nullptr) callbacks_end_ = &callbacks_;
+  try {
+    callback->call();
+  } catch (abi::__forced_unwind&) {
+    throw;
+  } catch (...) {
+    report_unhandled(on_unhandled_.get(), *callback->task, std::current_exception(), "a callback of ");
+  }
+}
+
+// For a signal handler: reads what no other thread changes while this one runs the task.
+void scheduler::describe_running(char* buffer, std::size_t size) noexcept {
+  auto const* const loop = current();
+  auto const* const task = loop != nullptr ? loop->running() : nullptr;
+  if (task == nullptr) {
+    std::snprintf(buffer, size, "the loop");
+    return;
+  }
+  char number[32];
+  std::snprintf(number, sizeof number, "task-%llu", static_cast<unsigned long long>(task->id_.value));
+  auto const* const name = task->extras_ != nullptr && !task->extras_->name.empty() ? task->extras_->name.c_str() : number;
+  auto const& place = task->spawned_at_;
+  std::snprintf(buffer, size, "task '%s' (spawned at %s:%u)", name, place.file_name(), static_cast<unsigned>(place.line()));
+}
+
+void scheduler::abandon(std::exception_ptr const& error) noexcept {
+  stacks_.abandon();
+  while (!tasks_.empty()) {
+    auto& task = tasks_.front();
+    task.failure_ = error;
+    task.looked_at();  // run() throws it
+    end(task, ending::failed);
+  }
+}
+
+}  // namespace fibers::detail

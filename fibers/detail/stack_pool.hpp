@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// Where stacks come from. A pool maps slabs of address space and cuts them into stacks:
+//
+//     slab  | guard | stack ........ | guard | stack ........ |  not cut yet  |
+//             a page  stack_size()                            ^ fresh_
+//
+// A stack grows down, so running off its end hits its own guard page and never a neighbour. (A frame
+// larger than a page can step over a guard: compile such code with -fstack-clash-protection.)
+//
+// Memory is used as it is touched, and only by fibers: the pool keeps its lists elsewhere, and a stack
+// gets its guard when it is cut, not when its slab is mapped. Stacks are reused last in, first out,
+// because the one released last is the one still in the cache.
+
+#include <cstddef>
+#include <vector>
+
+namespace fibers::detail {
+
+struct stack {  // the usable memory is [bottom, top)
+  std::byte* bottom;
+  std::byte* top;
+};
+
+enum class guard_kind {
+  automatic,  // light where the kernel can, else mapping
+  light,      // MADV_GUARD_INSTALL (Linux 6.13): costs no mapping, so their number has no limit
+  mapping,    // mprotect: each guard splits a mapping, and Linux allows a process 65,530 of them
+};
+
+// A pool belongs to one loop: every call is made on the loop's own thread.
+class stack_pool {
+ public:
+  // stack_size: usable bytes of each stack, rounded up to whole pages. Throws std::invalid_argument
+  // below 16 KiB and above 1 GiB. Tests force a kind of guard; others let the pool choose.
+  explicit stack_pool(std::size_t stack_size, guard_kind = guard_kind::automatic);
+
+  // Unmaps everything. Nothing may be in use, unless abandon() was called.
+  ~stack_pool();
+  stack_pool(stack_pool const&) = delete;
+  stack_pool& operator=(stack_pool const&) = delete;
+
+  // The stack released last, or a new one. Its memory holds whatever it held. Throws std::bad_alloc,
+  // changing nothing, when the system has no more memory or mappings.
+  stack allocate();
+
+  // The caller must have left the stack: under a sanitizer its memory is out of bounds from here on.
+  void release(stack) noexcept;
+
+  // Gives memory, not address space, of stacks that lay idle since the last call back to the system: of
+  // half of them, so that the next burst finds some warm, and at most 1,024, which takes a millisecond or two.
+  // True: a later call may give back more. False: none will, until a stack is released again.
+  bool trim() noexcept;
+
+  // Fibers are left that will never end: the destructor leaves the slabs mapped that hold their stacks.
+  void abandon() noexcept { abandoned_ = true; }
+
+  std::size_t stack_size() const noexcept { return stack_size_; }
+  std::size_t in_use() const noexcept { return cut_ - idle_.size(); }
+  std::size_t idle() const noexcept { return idle_.size(); }
+  guard_kind guards() const noexcept { return guards_; }  // light or mapping
+
+  // May be asked in a signal handler on the loop's thread.
+  bool is_guard(void const* address) const noexcept;
+
+ private:
+  std::size_t stride() const noexcept;  // of stacks and their guards in a slab
+  std::size_t slab_bytes() const noexcept;
+  void cut_stack();
+  void map_slab();
+
+  std::size_t const stack_size_;
+  std::size_t const stacks_per_slab_;
+  guard_kind const guards_;
+  bool abandoned_ = false;
+
+  std::vector<std::byte*> slabs_;
+  std::byte* fresh_ = nullptr;  // where the next stack is cut from the newest slab
+  std::byte* fresh_end_ = nullptr;
+  std::size_t cut_ = 0;  // stacks there are
+
+  // Bottoms of idle stacks, the one released last at the back; has room for all, so that release() never
+  // allocates. Those before low_water_ were not used since the last trim, and those before the lesser
+  // of low_water_ and given_back_ have no memory.
+  std::vector<std::byte*> idle_;
+  std::size_t low_water_ = 0;
+  std::size_t given_back_ = 0;
+
+  std::vector<unsigned> valgrind_ids_;  // empty unless built for Valgrind
+};
+
+}  // namespace fibers::detail

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#include <fibers/detail/suspend.hpp>
+#include <fibers/error.hpp>
+#include <mutex>
+
+#include "scheduler.hpp"
+
+namespace fibers::detail {
+
+namespace {
+
+[[noreturn, gnu::noinline]] void throw_request(task_state& task) {
+  std::unique_lock guard(task.lock());
+  auto const error = task.cancels().deliver();
+  guard.unlock();
+  throw error;
+}
+
+void deliver(task_state& task) {
+  if (!task.cancels().deliverable()) [[likely]] return;
+  if (scheduler::of(task).unwinding()) return;  // a throw now would end the program, so the request stays pending
+  throw_request(task);
+}
+
+}  // namespace
+
+task_state* running_task() noexcept {
+  auto* const loop = scheduler::current();
+  return loop != nullptr ? loop->running() : nullptr;
+}
+
+task_state& this_task_state(boost::source_location const& place) {
+  if (auto* const task = running_task()) [[likely]] return *task;
+  throw invalid_state_error(
+      std::string(scheduler::current() == nullptr
+                      ? "fibers: this needs a running task: call it inside of fibers::run([] { … })"
+                      : "fibers: this needs a running task: a callback runs between tasks; spawn one in it") +
+      " (" + to_string(place) + ")");
+}
+
+task_state& enter(boost::source_location const& place) {
+  auto& task = this_task_state(place);
+  deliver(task);
+  return task;
+}
+
+claim suspend(waiter& w) noexcept {
+  auto& task = w.task();
+  auto& loop = scheduler::of(task);
+  if (loop.unwinding()) w.response(on_cancel::hold);
+  task.fall_asleep(w);
+  loop.leave(task);
+  return w.claimed();
+}
+
+void settle(task_state& task, claim how) {
+  if (how == claim::notified) [[likely]] return;
+  if (how == claim::cancelled) throw_request(task);
+  throw deadlock_error(task.loop().deadlock());
+}
+
+void yield_now(task_state& task) {
+  auto& loop = scheduler::of(task);
+  loop.make_ready(task);
+  loop.leave(task);
+  deliver(task);  // a yield waits for nothing, so there is no result that a request could lose
+}
+
+void wake(waiter& w) noexcept {
+  auto& task = w.task();
+  auto& loop = task.loop();
+  if (&loop == scheduler::current()) {
+    loop.make_ready(task);
+  } else {
+    loop.post(task, inbox_entry::wake);
+  }
+}
+
+}  // namespace fibers::detail

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#include "task_state.hpp"
+
+#include <cxxabi.h>
+
+#include <boost/core/demangle.hpp>
+#include <cstdio>
+#include <mutex>
+#include <utility>
+
+namespace fibers::detail {
+
+task_state::task_state() noexcept = default;
+
+task_state::~task_state() {
+  if (ending_ == ending::failed && !looked_at_.load(std::memory_order_relaxed)) {
+    report_unhandled(extras_ != nullptr ? extras_->on_unhandled.get() : nullptr, *this, failure_);
+  }
+}
+
+// --- a task's life ---
+
+ending task_state::run() {
+  auto how = ending::cancelled;
+  if (cancels_.deliverable()) {
+    std::scoped_lock const guard(lock_);
+    cancelled_ = cancels_.deliver();
+  } else {
+    try {
+      call();
+      how = ending::returned;
+    } catch (cancelled_error const& error) {
+      cancelled_ = error;
+    } catch (abi::__forced_unwind&) {
+      throw;
+    } catch (...) {
+      failure_ = std::current_exception();
+      how = ending::failed;
+    }
+  }
+  drop_callable();
+  return how;
+}
+
+void task_state::fail(std::exception_ptr error) noexcept {
+  failure_ = std::move(error);
+  drop_callable();
+}
+
+std::unique_ptr<done_callback> task_state::finish(enum ending how) noexcept {
+  ending_ = how;
+  stage_.store(stage::finished, std::memory_order_release);  // whoever sees it sees the outcome
+  while (!observers_.empty()) {
+    auto& observer = observers_.front();
+    observers_.pop_front();
+    observer.ended(*this);
+  }
+  return extras_ != nullptr ? std::move(extras_->callbacks) : nullptr;
+}
+
+// --- those who want to know of the end ---
+
+bool task_state::observed() noexcept {
+  std::scoped_lock const guard(lock_);
+  return !observers_.empty();
+}
+
+bool task_state::observe(end_observer& observer) noexcept {
+  std::scoped_lock const guard(lock_);
+  if (finished()) return false;
+  observers_.push_back(observer);
+  return true;
+}
+
+void task_state::unobserve(end_observer& observer) noexcept {
+  std::scoped_lock const guard(lock_);
+  if (observer.is_linked()) observers_.erase(observers_.iterator_to(observer));
+}
+
+bool task_state::add_callback(std::unique_ptr<done_callback>& callback) {
+  std::scoped_lock const guard(lock_);
+  if (finished()) return false;
+  auto* end = &extra().callbacks;
+  while (*end != nullptr) end = &(*end)->next;
+  *end = std::move(callback);
+  return true;
+}
+
+// --- the outcome ---
+
+std::exception_ptr task_state::error() noexcept {
+  looked_at();
+  return ending_ == ending::cancelled ? std::make_exception_ptr(cancelled_) : failure_;
+}
+
+void task_state::throw_error() {
+  looked_at();
+  if (ending_ == ending::cancelled) throw cancelled_;
+  if (ending_ == ending::failed) std::rethrow_exception(failure_);
+}
+
+// --- what few tasks have ---
+
+task_state::extras& task_state::extra() {
+  if (extras_ == nullptr) extras_ = std::make_unique<extras>();
+  return *extras_;
+}
+
+std::string task_state::name() {
+  std::scoped_lock const guard(lock_);
+  if (extras_ != nullptr && !extras_->name.empty()) return extras_->name;
+  return "task-" + std::to_string(id_.value);
+}
+
+void task_state::name(std::string name) {
+  std::scoped_lock const guard(lock_);
+  extra().name = std::move(name);
+}
+
+std::optional<std::stop_source> task_state::stop_source() const {
+  return extras_ != nullptr ? extras_->stop : std::nullopt;
+}
+
+std::stop_token task_state::stop_token() {
+  std::scoped_lock const guard(lock_);
+  auto& source = extra().stop;
+  if (!source.has_value()) {
+    source.emplace();
+    if (cancels_.count() > 0) source->request_stop();  // nobody has a callback there yet
+  }
+  return source->get_token();
+}
+
+// --- what nobody fetched ---
+
+std::string describe(std::exception_ptr const& error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (std::exception const& e) {
+    return e.what();
+  } catch (cancelled_error const& e) {
+    return e.what();
+  } catch (abi::__forced_unwind&) {
+    throw;
+  } catch (...) {
+    auto const* const type = abi::__cxa_current_exception_type();
+    return std::string("an exception of type ") + (type != nullptr ? boost::core::demangle(type->name()) : "unknown");
+  }
+}
+
+void report_unhandled(unhandled_exception_hook const* hook, task_state& task, std::exception_ptr const& error,
+                      char const* where) noexcept {
+  try {
+    if (hook != nullptr && *hook) {
+      (*hook)(task.name(), error);
+      return;
+    }
+  } catch (...) {
+    std::fprintf(stderr, "fibers: on_unhandled itself failed: %s\n", describe(std::current_exception()).c_str());
+  }
+  std::fprintf(stderr, "fibers: %stask '%s' (spawned at %s) failed, and nobody asked for its outcome: %s\n", where,
+               task.name().c_str(), to_string(task.spawned_at()).c_str(), describe(error).c_str());
+}
+
+}  // namespace fibers::detail

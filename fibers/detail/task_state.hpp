@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <exception>
+#include <fibers/detail/task_state.hpp>
+#include <string>
+
+namespace fibers::detail {
+
+/// Nobody will fetch this error: tells the hook, or stderr if there is none or it throws.
+void report_unhandled(unhandled_exception_hook const* hook, task_state& task, std::exception_ptr const& error,
+                      char const* where = "") noexcept;
+
+/// What an exception says of itself.
+std::string describe(std::exception_ptr const& error);
+
+}  // namespace fibers::detail

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: BSL-1.0
+
+// The life of a loop: main runs to its end, then what is left is cancelled and waited for. A loop in which nothing can
+// ever run again tells main, whose clean-up may yet set things right.
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fibers/detail/request.hpp>
+#include <fibers/detail/suspend.hpp>
+#include <fibers/run.hpp>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+
+#include "detail/scheduler.hpp"
+#include "detail/signal_watch.hpp"
+
+namespace fibers::detail {
+
+namespace {
+
+// Says, now and then, who is waited for at the end.
+class shutdown_report final : public timer {
+ public:
+  shutdown_report(scheduler& loop, duration after) : timer(&report), loop_(loop), after_(after) { arm(); }
+  ~shutdown_report() {
+    if (armed()) loop_.timers().remove(*this);
+  }
+  shutdown_report(shutdown_report const&) = delete;
+  shutdown_report& operator=(shutdown_report const&) = delete;
+
+ private:
+  void arm() {
+    auto const next = deadline_after(after_);
+    if (next != time_point::max()) loop_.timers().add(*this, next);
+  }
+  static void report(timer& due) noexcept {
+    auto& self = static_cast<shutdown_report&>(due);
+    auto const seconds = std::chrono::duration<double>(self.after_).count();
+    std::fprintf(stderr, "fibers: run() is over, and since %g s waits for tasks that were cancelled:%s\n", seconds,
+                 self.loop_.describe_tasks().c_str());
+    self.after_ = self.after_ > duration::max() / 2 ? duration::max() : 2 * self.after_;
+    self.arm();
+  }
+
+  scheduler& loop_;
+  duration after_;
+};
+
+[[noreturn]] void give_up(scheduler& loop) {
+  auto const error = deadlock_error(loop.deadlock());
+  loop.abandon(std::make_exception_ptr(error));
+  throw error;
+}
+
+// Nothing can ever run again.
+void note_deadlock(scheduler& loop) {
+  loop.deadlock("deadlock: nothing can ever run again, and these tasks wait:" + loop.describe_tasks());
+}
+
+void run_main(scheduler& loop, task_state& main) {
+  loop.await(main);
+  while (!loop.run()) {
+    note_deadlock(loop);
+    auto* const w = main.waiter();
+    if (w->response() == on_cancel::hold || !w->try_claim(claim::closed)) give_up(loop);
+    wake(*w);
+  }
+}
+
+void end_what_is_left(scheduler& loop, duration report_after) {
+  shutdown_report const report(loop, report_after);
+  int deadlocks = 0;
+  while (!loop.tasks().empty()) {
+    std::vector<task_ptr> left;
+    for (auto& task : loop.tasks()) left.emplace_back(&task);
+    for (auto const& task : left) loop.await(*task);
+    for (auto const& task : left) request_cancel(*task, make_request({}, cancel_origin::kind::shutdown, {}));
+    // Who swallows a request and waits again is asked again, but not for ever.
+    while (!loop.run()) {
+      note_deadlock(loop);
+      if (++deadlocks == 3) give_up(loop);
+      for (auto const& task : left) request_cancel(*task, make_request({}, cancel_origin::kind::shutdown, {}));
+    }
+  }
+}
+
+clock_kind chosen_clock(run_options const& options) {
+  auto const* const asked = std::getenv("FIBERS_CLOCK");
+  if (asked == nullptr || *asked == '\0' || std::strcmp(asked, "steady") == 0) return options.clock;
+  if (std::strcmp(asked, "virtual") == 0) return clock_kind::virtual_time;
+  throw std::invalid_argument("fibers: FIBERS_CLOCK is '" + std::string(asked) + "'; it may be 'virtual' or 'steady'");
+}
+
+}  // namespace
+
+void run(run_options const& options, task_state& main, boost::source_location const& place) {
+  if (loop::current() != nullptr) {
+    throw invalid_state_error("fibers: run() inside of run() (" + to_string(place) +
+                              "): this thread has a loop already; spawn() a task on it");
+  }
+  bool const virtual_time = chosen_clock(options) == clock_kind::virtual_time;
+  scheduler loop({.how_to_sleep = virtual_time ? std::unique_ptr<parker>(new virtual_parker) : std::make_unique<thread_parker>(),
+                  .virtual_time = virtual_time,
+                  .stack_size = options.stack_size,
+                  .on_unhandled = options.on_unhandled
+                                      ? std::make_shared<unhandled_exception_hook const>(options.on_unhandled)
+                                      : nullptr});
+  main.name("main");
+  loop.add(main, place);
+
+  std::optional<signal_watch> signals;
+  if (!options.cancel_on_signals.empty()) signals.emplace(options.cancel_on_signals, loop, main);
+
+  run_main(loop, main);
+  end_what_is_left(loop, options.shutdown_report_after);
+
+  auto const signal = signals.has_value() ? signals->caught() : 0;
+  if (signal != 0 && main.ending() == ending::cancelled) {
+    main.looked_at();
+    if (main.cancels().count() == 1) throw interrupted_error(signal);
+  }
+  main.throw_error();
+}
+
+}  // namespace fibers::detail

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#include <fibers/detail/request.hpp>
+#include <fibers/detail/suspend.hpp>
+#include <fibers/task.hpp>
+#include <semaphore>
+
+#include "detail/loop.hpp"
+
+namespace fibers::detail {
+
+namespace {
+
+// Wakes one waiter at the end of a task.
+class join_observer final : public end_observer {
+ public:
+  explicit join_observer(waiter& w) noexcept : waiter_(w) {}
+  void ended(task_state&) noexcept override {
+    if (waiter_.try_claim(claim::notified)) wake(waiter_);
+  }
+
+ private:
+  waiter& waiter_;
+};
+
+claim wait_for_end(task_state& target, waiter& w) noexcept {
+  join_observer observer(w);
+  if (!target.observe(observer)) return claim::notified;
+  auto const how = suspend(w);
+  if (how != claim::notified) target.unobserve(observer);
+  return how;
+}
+
+// Would waiting for `target` wait for `self`? Then nobody could ever go on. A cycle is closed by its last wait, so only a
+// task that is waited for itself needs to look.
+void refuse_cycle(task_state& self, task_state& target) {
+  std::string path = "'" + self.name() + "'";
+  for (auto* task = &target; task != nullptr;) {
+    path += " -> '" + task->name() + "'";
+    if (task == &self) {
+      throw invalid_state_error("fibers: this task would wait for its own end: " + path +
+                                "; let one of them wait for something else, such as an event");
+    }
+    if (&task->loop() != &self.loop() || task->stage() != stage::suspended) return;
+    auto const* const awaited = task->waiter()->awaited();
+    task = awaited != nullptr && awaited->tasks.size() == 1 ? awaited->tasks.front() : nullptr;
+  }
+}
+
+}  // namespace
+
+void join(task_state& target, pass_on forward, boost::source_location const& place) {
+  auto& self = enter(place);
+  if (target.finished()) return;
+  if (&self == &target || (forward == pass_on::yes && self.observed())) refuse_cycle(self, target);
+  waiter w(self, place);
+  task_state* const tasks[] = {&target};
+  awaited_tasks awaited{.tasks = tasks};
+  if (forward == pass_on::yes) w.awaited(awaited);
+  settle(self, wait_for_end(target, w));
+}
+
+void start(task_state& task, std::string_view name, boost::source_location const& place) {
+  auto* const here = loop::current();
+  if (here == nullptr) {
+    throw invalid_state_error("fibers: a task needs a loop to run on: call spawn() inside of fibers::run([] { … }) (" +
+                              to_string(place) + ")");
+  }
+  if (!name.empty()) task.name(std::string(name));
+  here->add(task, place);
+}
+
+void call_when_done(task_state& task, std::unique_ptr<done_callback> callback) {
+  callback->task = &task;
+  if (task.add_callback(callback)) return;
+  if (auto* const here = loop::current()) {
+    here->call_back_later(std::move(callback));
+  } else {
+    callback->call();
+  }
+}
+
+void throw_result_taken() {
+  throw invalid_state_error(
+      "fibers: the result of this task was moved out by an earlier get(); keep it, or take copies with "
+      "task_handle<>::get() before");
+}
+
+task_state& task_base::state() const {
+  if (state_ == nullptr) {
+    throw invalid_state_error("fibers: this task or handle is empty: it was moved from or detached, or never had a task");
+  }
+  return *state_;
+}
+
+task_state& task_base::join(boost::source_location const& place) const {
+  task_ptr const keep(&state());  // the handle may go while we wait
+  detail::join(*keep, pass_on::yes, place);
+  keep->throw_error();
+  return *keep;
+}
+
+bool task_base::cancel(std::string_view message, boost::source_location const& place) const {
+  if (state().finished()) {
+    state().looked_at();  // who cancels it does not care how it ended
+    return false;
+  }
+  return request_cancel(state(), make_request(message, cancel_origin::kind::by_hand, place));
+}
+
+void task_base::wait(boost::source_location const& place) const {
+  task_ptr const keep(&state());
+  detail::join(*keep, pass_on::no, place);
+}
+
+void task_base::cancel_and_wait(boost::source_location const& place) const {
+  cancel({}, place);
+  wait(place);
+}
+
+bool task_base::done() const { return state().finished(); }
+
+bool task_base::cancelled() const { return state().finished() && state().ending() == ending::cancelled; }
+
+int task_base::cancelling() const { return static_cast<int>(state().cancels().count()); }
+
+std::exception_ptr task_base::exception() const {
+  if (!state().finished()) {
+    throw invalid_state_error("fibers: the task '" + state().name() + "' has not ended: wait() for it first");
+  }
+  if (state().ending() == ending::cancelled) state().throw_error();
+  return state().error();
+}
+
+std::string task_base::name() const { return state().name(); }
+void task_base::name(std::string name) const { state().name(std::move(name)); }
+task_id task_base::id() const { return state().id(); }
+
+void task_base::end_owned() noexcept {
+  if (state_ == nullptr || state_->finished()) return;
+  request_cancel(*state_, make_request({}, cancel_origin::kind::owner, state_->spawned_at()));
+  auto* const self = running_task();
+  if (self == state_.get()) return;  // it ends by itself, after this
+  if (self != nullptr) {
+    waiter w(*self, state_->spawned_at(), on_cancel::hold);
+    static_cast<void>(wait_for_end(*state_, w));
+  } else if (loop::current() == nullptr) {
+    struct notifier final : end_observer {
+      void ended(task_state&) noexcept override { over.release(); }
+      std::binary_semaphore over{0};
+    } notifier;
+    if (state_->observe(notifier)) notifier.over.acquire();
+    state_->unobserve(notifier);  // waits until it has been told to its end
+  }
+}
+
+}  // namespace fibers::detail

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#include <algorithm>
+#include <fibers/detail/suspend.hpp>
+#include <fibers/task_local.hpp>
+#include <vector>
+
+namespace fibers::detail {
+
+// The values of one task, or of several as long as none of them sets one: then that one takes a copy. Few variables are
+// expected, so they are searched one by one.
+class local_values {
+ public:
+  using entry = std::pair<void const*, std::shared_ptr<void>>;
+
+  local_values() = default;
+  local_values(local_values const& other) : entries(other.entries) {}
+  local_values& operator=(local_values const&) = delete;
+
+  entry* find(void const* variable) noexcept {
+    auto const found = std::find_if(entries.begin(), entries.end(), [&](entry const& e) { return e.first == variable; });
+    return found != entries.end() ? &*found : nullptr;
+  }
+
+  std::vector<entry> entries;
+  reference_count owners;
+  bool shared() const noexcept { return owners.count() > 1; }
+};
+
+void intrusive_ptr_add_ref(local_values* values) noexcept { values->owners.add(); }
+void intrusive_ptr_release(local_values* values) noexcept {
+  if (values->owners.remove()) delete values;
+}
+
+std::shared_ptr<void> share_local(void const* variable, boost::source_location const& place) {
+  auto const& values = this_task_state(place).locals();
+  auto const* const found = values != nullptr ? values->find(variable) : nullptr;
+  return found != nullptr ? found->second : nullptr;
+}
+
+void* find_local(void const* variable, boost::source_location const& place) {
+  auto const& values = this_task_state(place).locals();
+  auto const* const found = values != nullptr ? values->find(variable) : nullptr;
+  return found != nullptr ? found->second.get() : nullptr;
+}
+
+void set_local(void const* variable, std::shared_ptr<void> value, boost::source_location const& place) {
+  auto& values = this_task_state(place).locals();
+  if (values == nullptr) {
+    values = new local_values;
+  } else if (values->shared()) {
+    values = new local_values(*values);
+  }
+  if (auto* const found = values->find(variable)) {
+    found->second.swap(value);  // the old value goes last, since its destructor may come back here
+  } else {
+    values->entries.emplace_back(variable, std::move(value));
+  }
+}
+
+}  // namespace fibers::detail

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#include <fibers/detail/request.hpp>
+#include <fibers/detail/suspend.hpp>
+#include <fibers/this_task.hpp>
+#include <mutex>
+#include <stdexcept>
+
+#include "detail/loop.hpp"
+
+namespace fibers {
+
+using detail::this_task_state;
+
+void this_task::yield(boost::source_location const& place) { detail::yield_now(detail::enter(place)); }
+
+void this_task::checkpoint(boost::source_location const& place) {
+  auto& task = detail::enter(place);
+  if (task.loop().turn_is_over()) detail::yield_now(task);
+}
+
+void this_task::cancel(std::string_view message, boost::source_location const& place) {
+  detail::request_cancel(this_task_state(place),
+                         detail::make_request(message, cancel_origin::kind::by_hand, place));
+}
+
+int this_task::cancelling(boost::source_location const& place) {
+  return static_cast<int>(this_task_state(place).cancels().count());
+}
+
+int this_task::uncancel(boost::source_location const& place) {
+  auto& task = this_task_state(place);
+  std::scoped_lock const guard(task.lock());
+  return static_cast<int>(task.cancels().uncancel());
+}
+
+std::string this_task::name(boost::source_location const& place) { return this_task_state(place).name(); }
+
+task_id this_task::id(boost::source_location const& place) { return this_task_state(place).id(); }
+
+task_handle<> this_task::handle(boost::source_location const& place) {
+  return detail::task_access::make<task_handle<>>(detail::task_ptr(&this_task_state(place)));
+}
+
+std::stop_token this_task::stop_token(boost::source_location const& place) {
+  return this_task_state(place).stop_token();
+}
+
+namespace {
+
+// Wakes its sleeper when it is due.
+struct alarm final : detail::timer {
+  explicit alarm(detail::waiter& w) noexcept : timer(&ring), sleeper(w) {}
+  static void ring(timer& due) noexcept {
+    auto& sleeper = static_cast<alarm&>(due).sleeper;
+    if (sleeper.try_claim(detail::claim::notified)) detail::wake(sleeper);
+  }
+  detail::waiter& sleeper;
+};
+
+void sleep_until_due(detail::task_state& self, time_point when, boost::source_location const& place) {
+  auto& timers = self.loop().timers();
+  detail::waiter w(self, place);
+  alarm alarm(w);
+  if (when != time_point::max()) timers.add(alarm, when);
+  auto const how = detail::suspend(w);
+  if (alarm.armed()) timers.remove(alarm);
+  detail::settle(self, how);
+}
+
+}  // namespace
+
+void sleep_until(time_point when, boost::source_location const& place) {
+  auto& self = detail::enter(place);
+  if (when <= clock::now()) return detail::yield_now(self);
+  sleep_until_due(self, when, place);
+}
+
+void detail::sleep(duration length, boost::source_location const& place) {
+  if (length < duration::zero()) {
+    throw std::invalid_argument("fibers: sleep_for() of less than nothing (" + to_string(place) +
+                                "); for a time that may have passed there is sleep_until()");
+  }
+  auto& self = enter(place);
+  if (length == duration::zero()) return yield_now(self);
+  sleep_until_due(self, deadline_after(length), place);
+}
+
+}  // namespace fibers

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// What is needed to go on with a fiber that has stopped. Opaque here, so that programs which use the library need not
+// compile Boost.Context's headers; the private header of this room knows what is in it.
+
+#include <cstddef>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define FIBERS_ADDRESS_SANITIZER
+#elif defined(__SANITIZE_THREAD__)
+#define FIBERS_THREAD_SANITIZER
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define FIBERS_ADDRESS_SANITIZER
+#elif __has_feature(thread_sanitizer)
+#define FIBERS_THREAD_SANITIZER
+#endif
+#endif
+
+namespace fibers::detail {
+
+/// Owns nothing: a fiber is never destroyed, it runs to its end.
+class context {
+ public:
+  context() noexcept;
+  context(context const&) = delete;
+  context& operator=(context const&) = delete;
+
+  /// Is there a fiber to go on with?
+  explicit operator bool() const noexcept;
+
+ private:
+  friend class context_switch;
+
+  alignas(void*) std::byte fiber_[sizeof(void*)];  // a boost::context::fiber
+
+  // What a sanitizer wants to know of a fiber before it goes on. Always here, so that a program and the library may be
+  // built with different options.
+  void* sanitizer_stack_ = nullptr;
+  std::size_t sanitizer_size_ = 0;
+};
+
+}  // namespace fibers::detail

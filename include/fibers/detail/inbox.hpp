@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// What other threads want of a task; the inbox of its loop is in the private header of this room.
+
+#include <atomic>
+#include <cstdint>
+
+namespace fibers::detail {
+
+/// One entry a task, for any number of notes: they are bits. From the first note until the loop reads them, the entry
+/// stands in the inbox, which shares in owning the task.
+struct inbox_entry {
+  enum note : std::uint8_t {
+    wake = 1,     ///< its wait was claimed by another thread: make it ready
+    request = 2,  ///< it was asked to cancel: see whether it sleeps in a wait that can be taken back
+    start = 4,    ///< it was spawned by another thread
+  };
+
+  std::atomic<std::uint8_t> notes = 0;
+  inbox_entry* next = nullptr;
+};
+
+}  // namespace fibers::detail

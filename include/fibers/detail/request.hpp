@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// How a request to cancel reaches a task: it is counted at once, by whoever makes it; what comes of it is decided on the
+// task's own thread, by what the task is doing.
+//
+//   it sleeps in a wait that can be withdrawn   the wait is claimed, and will throw the request
+//   it waits for other tasks (get, gather)      the request is passed on to them, and so inwards; the wait goes on
+//   anything else                               the request stays pending for the next suspension point
+
+#include <fibers/detail/task_state.hpp>
+
+namespace fibers::detail {
+
+/// From outside. Any thread. False, and nothing has changed, if the task has ended.
+bool request_cancel(task_state& task, cancelled_error error) noexcept;
+
+/// From a scope of the task itself, entered in this frame. The task's own thread.
+void request_cancel(task_state& task, cancel_frame& scope, cancelled_error error) noexcept;
+
+/// Decides about what is pending. The task's own thread; it is not running.
+void serve_request(task_state& task) noexcept;
+
+/// The message and the place, with the running task as the one who asks.
+cancelled_error make_request(std::string_view message, cancel_origin::kind via, boost::source_location const& place);
+
+}  // namespace fibers::detail

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// The lock of everything small that several threads may share. Held for a few instructions, never across a switch
+// of fibers, never while calling anything unknown.
+
+#include <atomic>
+
+#if __has_include(<sys/single_threaded.h>)
+#include <sys/single_threaded.h>
+#endif
+
+namespace fibers::detail {
+
+/// Is this process sure to have one thread? Then an atomic instruction may be an ordinary one, which is five times as
+/// fast. It cannot become false inside a critical section: those start no threads. A signal handler takes no locks.
+inline bool single_threaded() noexcept {
+#if __has_include(<sys/single_threaded.h>)
+  return __libc_single_threaded != 0;
+#else
+  return false;
+#endif
+}
+
+class spinlock {
+ public:
+  spinlock() = default;
+  spinlock(spinlock const&) = delete;
+  spinlock& operator=(spinlock const&) = delete;
+
+  void lock() noexcept {
+    if (single_threaded()) {
+      locked_.store(true, std::memory_order_relaxed);
+    } else if (locked_.exchange(true, std::memory_order_acquire)) {  // sees what the last owner wrote
+      wait();
+    }
+  }
+  void unlock() noexcept { locked_.store(false, std::memory_order_release); }
+
+ private:
+  void wait() noexcept;
+
+  std::atomic<bool> locked_ = false;
+};
+
+/// A count of owners, shared by threads.
+class reference_count {
+ public:
+  void add() noexcept {
+    if (single_threaded()) {
+      count_.store(count_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    } else {
+      count_.fetch_add(1, std::memory_order_relaxed);
+    }
+  }
+  /// How many there are. At 1 the only owner may change what is owned, since nobody else can become one.
+  unsigned count() const noexcept { return count_.load(std::memory_order_acquire); }
+  /// True for the last owner, who sees all that the others did.
+  [[nodiscard]] bool remove() noexcept {
+    if (single_threaded()) {
+      auto const left = count_.load(std::memory_order_relaxed) - 1;
+      count_.store(left, std::memory_order_relaxed);
+      return left == 0;
+    }
+    return count_.fetch_sub(1, std::memory_order_acq_rel) == 1;
+  }
+
+ private:
+  std::atomic<unsigned> count_ = 0;
+};
+
+}  // namespace fibers::detail

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// The door: the only way out of a running fiber. Every wait comes through suspend(); yield_now() is the same with the
+// claim made before.
+
+#include <boost/assert/source_location.hpp>
+#include <fibers/detail/task_state.hpp>
+#include <fibers/detail/waiter.hpp>
+
+namespace fibers::detail {
+
+/// The running task, or null: outside of a loop, or in a callback, which runs between tasks.
+task_state* running_task() noexcept;
+
+/// The running task; throws invalid_state_error, saying what to do, if there is none.
+task_state& this_task_state(boost::source_location const& place);
+
+/// What every function that may suspend does first: throws a pending request, if it can be thrown here. Returns the
+/// running task.
+task_state& enter(boost::source_location const& place);
+
+/// Stops the running fiber until somebody has claimed `w` and woken it. Throws nothing, since the caller has to take its
+/// waiter off all lists first; then it calls settle().
+[[nodiscard]] claim suspend(waiter& w) noexcept;
+
+/// How a wait ended: throws the request if it was cancelled, deadlock_error if it was closed.
+void settle(task_state& task, claim how);
+
+/// Lets every task run that is ready now.
+void yield_now(task_state& task);
+
+/// For who has claimed `w`: makes its task ready. The last touch: the waiter may be gone when this returns. Any thread.
+void wake(waiter& w) noexcept;
+
+}  // namespace fibers::detail

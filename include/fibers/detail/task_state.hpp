@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// What a task is: a body that runs once on a fiber, requests to cancel it, and one outcome.
+//
+//   created --dispatch--> running --suspend--> suspended --claim, wake--> ready --dispatch--> running
+//      |                     |  '---yield---------------------------------> ready
+//      |                     '--body ends--> finished
+//      '--dispatch, cancelled before--> finished, without its body having run
+//
+// created and ready: it stands in its loop's ready queue. running: it is its loop's running(). suspended: its waiter()
+// says for what. finished: the outcome was written before, and is never changed.
+//
+// Who may touch what:
+//   the loop's own thread       context_, next_ready_, waiter_, stage_ (others may ask for finished only), locals_
+//   anyone, under lock()        cancels(), observers_, extras_ (name, stop source, callbacks)
+//   anyone, once finished()     the outcome
+
+#include <atomic>
+#include <boost/assert/source_location.hpp>
+#include <boost/intrusive/list.hpp>
+#include <boost/intrusive_ptr.hpp>
+#include <compare>
+#include <cstdint>
+#include <exception>
+#include <fibers/detail/cancel_state.hpp>
+#include <fibers/detail/context.hpp>
+#include <fibers/detail/inbox.hpp>
+#include <fibers/detail/spinlock.hpp>
+#include <fibers/detail/waiter.hpp>
+#include <fibers/error.hpp>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+
+namespace fibers {
+
+/// Told of an exception that left a task and that nobody has fetched, when its last handle goes, on the thread where
+/// that is. What it throws itself goes to stderr.
+using unhandled_exception_hook = std::function<void(std::string const& task, std::exception_ptr error)>;
+
+/// Tells tasks apart; grows in the order in which one loop's tasks were spawned, and is never used twice.
+struct task_id {
+  std::uint64_t value = 0;
+  friend auto operator<=>(task_id, task_id) = default;
+};
+
+namespace detail {
+
+class loop;
+class task_state;
+
+class local_values;  // of task_local
+void intrusive_ptr_add_ref(local_values* values) noexcept;
+void intrusive_ptr_release(local_values* values) noexcept;
+
+using task_ptr = boost::intrusive_ptr<task_state>;
+
+enum class stage : std::uint8_t { created, ready, running, suspended, finished };
+enum class ending : std::uint8_t { none, returned, failed, cancelled };
+
+/// Told of the end of a task, on the thread on which it ended and under its lock: so it may touch nothing but itself and
+/// the waiter it serves. It takes itself off before it goes.
+class end_observer : public boost::intrusive::list_base_hook<> {
+ public:
+  virtual void ended(task_state& task) noexcept = 0;
+
+ protected:
+  ~end_observer() = default;
+};
+
+/// The scope that waits for all its tasks: told of each end without any lock held. It lives until it was told.
+class task_parent {
+ public:
+  virtual void child_ended(task_state& child) noexcept = 0;
+
+ protected:
+  ~task_parent() = default;
+};
+
+/// Runs on the loop, outside of every fiber, after the task has ended.
+struct done_callback {
+  virtual ~done_callback() = default;
+  virtual void call() = 0;  // may throw
+  std::unique_ptr<done_callback> next;
+  task_ptr task;
+};
+
+class task_state : public inbox_entry, public boost::intrusive::list_base_hook<> {
+ public:
+  task_state() noexcept;
+  task_state(task_state const&) = delete;
+  task_state& operator=(task_state const&) = delete;
+  virtual ~task_state();
+
+  friend void intrusive_ptr_add_ref(task_state* task) noexcept { task->owners_.add(); }
+  friend void intrusive_ptr_release(task_state* task) noexcept {
+    if (task->owners_.remove()) delete task;
+  }
+
+  // --- any thread ---
+
+  bool finished() const noexcept { return stage_.load(std::memory_order_acquire) == stage::finished; }
+  spinlock& lock() noexcept { return lock_; }
+  cancel_state& cancels() noexcept { return cancels_; }
+  task_id id() const noexcept { return id_; }
+  class loop& loop() const noexcept { return *loop_; }
+  boost::source_location const& spawned_at() const noexcept { return spawned_at_; }
+
+  /// Asked to stop at the first request to cancel.
+  std::stop_token stop_token();
+
+  std::optional<std::stop_source> stop_source() const;  ///< under lock; empty if nobody has asked for a token
+
+  /// As given at spawn or later, else "task-" and its number.
+  std::string name();
+  void name(std::string name);
+
+  /// Does somebody wait for the end?
+  bool observed() noexcept;
+  /// Has `observer` told of the end; false if that is past. And off again: returns once nobody is telling it.
+  bool observe(end_observer& observer) noexcept;
+  void unobserve(end_observer& observer) noexcept;
+
+  /// Takes the callback to be called once the task has ended; false if it has.
+  bool add_callback(std::unique_ptr<done_callback>& callback);
+
+  // --- any thread, once finished ---
+
+  enum ending ending() const noexcept { return ending_; }
+  /// What left the body, or a cancelled_error; null if it returned. Counts as looked at.
+  std::exception_ptr error() noexcept;
+  /// Throws what error() gives.
+  void throw_error();
+  void looked_at() noexcept { looked_at_.store(true, std::memory_order_relaxed); }
+
+  /// The result may be moved out once. True for the first who asks.
+  bool take_result() noexcept { return !result_taken_.exchange(true, std::memory_order_relaxed); }
+  bool result_taken() const noexcept { return result_taken_.load(std::memory_order_relaxed); }
+
+  // --- own thread ---
+
+  enum stage stage() const noexcept { return stage_.load(std::memory_order_relaxed); }
+  class waiter* waiter() const noexcept { return waiter_; }  ///< while suspended
+  void fall_asleep(class waiter& w) noexcept {
+    waiter_ = &w;
+    stage_.store(stage::suspended, std::memory_order_relaxed);
+  }
+  task_parent* parent() const noexcept { return parent_; }
+  void parent(task_parent* p) noexcept { parent_ = p; }
+  boost::intrusive_ptr<local_values>& locals() noexcept { return locals_; }
+
+ protected:
+  /// Calls the body and keeps its value.
+  virtual void call() = 0;
+  /// Destroys the callable; may suspend.
+  virtual void drop_callable() noexcept = 0;
+  virtual void drop_value() noexcept = 0;
+
+ private:
+  friend class loop;
+  friend class scheduler;
+  friend class ready_queue;
+
+  // What few tasks have.
+  struct extras {
+    std::string name;
+    std::optional<std::stop_source> stop;
+    std::unique_ptr<done_callback> callbacks;  // in the order of their registration
+    std::shared_ptr<unhandled_exception_hook const> on_unhandled;
+  };
+
+  extras& extra();  // under lock
+  enum ending run();
+  void fail(std::exception_ptr error) noexcept;  // without having run
+  /// Under lock: the outcome is known. Tells the observers; returns the callbacks, which are to be called.
+  [[nodiscard]] std::unique_ptr<done_callback> finish(enum ending how) noexcept;
+
+  // What a switch touches comes first.
+  context context_;
+  task_state* next_ready_ = nullptr;
+  class waiter* waiter_ = nullptr;
+  class loop* loop_ = nullptr;
+  std::atomic<enum stage> stage_ = stage::created;
+  enum ending ending_ = ending::none;
+  std::atomic<bool> looked_at_ = false;
+  std::atomic<bool> result_taken_ = false;
+  bool awaited_by_loop_ = false;  // run() goes on until it has ended
+  spinlock lock_;
+  reference_count owners_;
+  cancel_state cancels_;
+
+  boost::intrusive::list<end_observer, boost::intrusive::constant_time_size<false>> observers_;
+  task_parent* parent_ = nullptr;
+  boost::intrusive_ptr<local_values> locals_;
+  std::unique_ptr<extras> extras_;
+  task_id id_;
+  boost::source_location spawned_at_;
+  cancelled_error cancelled_;  // if that is how it ended
+  std::exception_ptr failure_;
+};
+
+}  // namespace detail
+
+}  // namespace fibers

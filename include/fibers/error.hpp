@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// Every exception this library throws, save exception_group. cancelled_error stands apart on purpose: it is no
+// std::exception, so that a handler for failures does not swallow a cancellation.
+
+#include <boost/assert/source_location.hpp>
+#include <chrono>
+#include <memory>
+#include <stdexcept>
+#include <string>
+
+namespace fibers {
+
+/// Where a cancellation came from.
+struct cancel_origin {
+  enum class kind : unsigned char {
+    by_hand,     ///< cancel(), or a cancelled_error somebody threw
+    timeout,     ///< a timeout's deadline passed
+    task_group,  ///< a group that is going down
+    gather,      ///< gather() whose siblings failed, or whose own task was cancelled
+    race,        ///< race() has a winner
+    owner,       ///< a task<T> was destroyed before the task had ended
+    shutdown,    ///< run() is over
+    signal,      ///< one of run_options::cancel_on_signals
+  };
+
+  kind via = kind::by_hand;
+  std::string task = {};                            ///< the name of the task that asked; empty: none
+  boost::source_location place = {};                ///< where it asked
+  std::chrono::steady_clock::time_point time = {};  ///< when, by the clock of the loop that asked
+};
+
+/// Thrown out of a suspension point of a task that was cancelled. Catch it to clean up, then `throw;`.
+/// No std::exception. Copying it is cheap and cannot fail.
+class cancelled_error final {
+ public:
+  cancelled_error() noexcept = default;
+  explicit cancelled_error(std::string message, cancel_origin origin = {});
+
+  /// What was given to cancel().
+  std::string const& message() const noexcept;
+  cancel_origin const& origin() const noexcept;
+
+  /// The message and the origin, for a log: "cancelled: too slow (by task 'main' at server.cpp:31)".
+  char const* what() const noexcept;
+
+ private:
+  struct record;
+  std::shared_ptr<record const> record_;  // none: no message, and the origin is not known
+};
+
+/// A time limit passed.
+class timeout_error : public std::runtime_error {
+ public:
+  timeout_error() : runtime_error("timed out") {}
+  using runtime_error::runtime_error;
+};
+
+/// A signal of run_options::cancel_on_signals ended run().
+class interrupted_error : public std::runtime_error {
+ public:
+  explicit interrupted_error(int signal);
+  int signal() const noexcept { return signal_; }
+
+ private:
+  int signal_;
+};
+
+/// Something was used in a way that its state does not allow. The text says what to do instead.
+class invalid_state_error : public std::logic_error {
+ public:
+  using logic_error::logic_error;
+};
+
+/// In virtual time: nothing can ever run again. The text says who waits, and where.
+class deadlock_error : public std::runtime_error {
+ public:
+  using runtime_error::runtime_error;
+};
+
+/// queue::try_put on a full queue would have to wait; thrown where no other answer is possible.
+class queue_full : public std::runtime_error {
+ public:
+  queue_full() : runtime_error("the queue is full") {}
+  using runtime_error::runtime_error;
+};
+
+/// An item was asked for, without waiting, of an empty queue.
+class queue_empty : public std::runtime_error {
+ public:
+  queue_empty() : runtime_error("the queue is empty") {}
+  using runtime_error::runtime_error;
+};
+
+/// The queue was shut down: nothing goes in any more, and what was in it is gone.
+class queue_shut_down : public std::runtime_error {
+ public:
+  queue_shut_down() : runtime_error("the queue was shut down") {}
+  using runtime_error::runtime_error;
+};
+
+/// The barrier was aborted, or reset while tasks were waiting.
+class broken_barrier_error : public std::runtime_error {
+ public:
+  broken_barrier_error() : runtime_error("the barrier is broken") {}
+  using runtime_error::runtime_error;
+};
+
+namespace detail {
+/// "file.cpp:12", without the folders.
+std::string to_string(boost::source_location const& place);
+}  // namespace detail
+
+}  // namespace fibers

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// Everything that needs no other library, in reading order.
+
+#if __cplusplus < 202002L
+#error "fibers needs C++20: compile with -std=c++20, or with Meson set default_options: ['cpp_std=c++20']"
+#endif
+
+#include <fibers/clock.hpp>
+#include <fibers/error.hpp>
+#include <fibers/outcome.hpp>
+#include <fibers/run.hpp>
+#include <fibers/task.hpp>
+#include <fibers/task_local.hpp>
+#include <fibers/this_task.hpp>

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// A task: a callable that runs on a fiber of its own, and can be asked to stop.
+//
+//   auto download = fibers::spawn("download", [] { return fetch("…"); });
+//   fibers::sleep_for(1s);
+//   download.cancel();           // asks: download gets a cancelled_error at its next suspension point
+//   auto page = download.get();  // waits; gives the result, or throws what left the task
+//
+// task<T> owns: when it goes, its task is cancelled and waited for, so a task never outlives what its callable refers
+// to. task_handle<T> shares and owns nothing.
+
+#include <boost/assert/source_location.hpp>
+#include <exception>
+#include <fibers/detail/task_body.hpp>
+#include <fibers/detail/task_state.hpp>
+#include <fibers/error.hpp>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+namespace fibers {
+
+namespace detail {
+
+struct any_result {};
+struct task_access;
+
+/// What tasks and handles have in common. On an empty one (moved from, detached, made without a task) every function
+/// throws invalid_state_error. What does not suspend may be called by any thread; what does, by any task of any loop.
+class task_base {
+ public:
+  /// Does it refer to a task?
+  explicit operator bool() const noexcept { return state_ != nullptr; }
+
+  /// Asks the task to stop: it gets a cancelled_error with this message where it is suspended, else at its next
+  /// suspension point; if it waits in get() for another task, that one is asked instead, and so on. False, and nothing
+  /// has changed, if it has ended. Does not suspend. Any thread.
+  bool cancel(std::string_view message = {}, boost::source_location const& place = BOOST_CURRENT_LOCATION) const;
+
+  /// Waits for the end, whatever it is, and throws nothing of it. Suspends; if the caller is cancelled, cancelled_error
+  /// comes out at once, and the task notices nothing.
+  void wait(boost::source_location const& place = BOOST_CURRENT_LOCATION) const;
+
+  /// cancel() and wait(): the safe way to stop a task, since only the caller's own cancellation comes out.
+  void cancel_and_wait(boost::source_location const& place = BOOST_CURRENT_LOCATION) const;
+
+  /// Has it ended?
+  bool done() const;
+  /// Has it ended by a cancelled_error?
+  bool cancelled() const;
+  /// How many requests to stop were made and not taken back.
+  int cancelling() const;
+
+  /// What left the task; null if it returned. Throws invalid_state_error if it has not ended, and cancelled_error if it
+  /// was cancelled.
+  std::exception_ptr exception() const;
+
+  /// As given to spawn() or set later, else "task-1" and so on.
+  std::string name() const;
+  void name(std::string name) const;
+  task_id id() const;
+
+  /// Calls `callback` once the task has ended, or soon if it has: on its loop, between tasks, so it must not suspend; in
+  /// the order in which callbacks were registered. It may take a task_handle<>. What it throws goes to the hook for
+  /// unhandled exceptions. If the loop is over, it is called here and now.
+  template <class Callback>
+  void on_done(Callback callback) const;
+
+ protected:
+  task_base() = default;
+  explicit task_base(task_ptr state) noexcept : state_(std::move(state)) {}
+  task_state& state() const;
+  /// Waits for the end, passing the caller's cancellation on; throws what left the task.
+  task_state& join(boost::source_location const& place) const;
+  /// For a task<> that goes away.
+  void end_owned() noexcept;
+
+  task_ptr state_;
+
+ private:
+  friend task_access;
+};
+
+}  // namespace detail
+
+/// Refers to a task and shares its outcome. Copies refer to the same task, which does not care whether any are left.
+template <class T = detail::any_result>
+class task_handle : public detail::task_base {
+ public:
+  task_handle() = default;
+
+  /// Waits, and gives a copy of the result or throws what left the task. A result that cannot be copied is moved out,
+  /// once. Suspends; if the caller is cancelled, the request is passed on to the task, and what becomes of it comes out
+  /// here.
+  T get(boost::source_location const& place = BOOST_CURRENT_LOCATION) const;
+
+ private:
+  friend detail::task_access;
+  explicit task_handle(detail::task_ptr state) noexcept : task_base(std::move(state)) {}
+};
+
+/// A handle of a task with any result.
+template <>
+class task_handle<detail::any_result> : public detail::task_base {
+ public:
+  task_handle() = default;
+  template <class T>
+  task_handle(task_handle<T> const& handle) noexcept : task_base(handle) {}
+
+  /// Waits, and throws what left the task. Suspends, as task_handle<T>::get().
+  void get(boost::source_location const& place = BOOST_CURRENT_LOCATION) const { join(place); }
+
+ private:
+  friend detail::task_access;
+  explicit task_handle(detail::task_ptr state) noexcept : task_base(std::move(state)) {}
+};
+
+/// Owns a task. Move-only.
+template <class T>
+class [[nodiscard("a task<> that is not kept is cancelled at once: keep it, or detach() it")]] task
+    : public detail::task_base {
+ public:
+  task() = default;
+  task(task&& other) noexcept : task_base(std::exchange(other.state_, nullptr)) {}
+  task& operator=(task&& other) noexcept {
+    task const old(std::exchange(state_, std::exchange(other.state_, nullptr)));
+    return *this;
+  }
+
+  /// If the task has not ended: cancels it and waits for its end. Suspends, and no cancellation cuts that short. On a
+  /// thread that runs no loop the thread waits; in a callback of a loop the task is only cancelled.
+  ~task() { end_owned(); }
+
+  /// Waits, and moves the result out or throws what left the task. Suspends; if the caller is cancelled, the request is
+  /// passed on to the task, and what becomes of it comes out here. The result can be had once: a second get() throws
+  /// invalid_state_error. Handles give copies.
+  T get(boost::source_location const& place = BOOST_CURRENT_LOCATION);
+
+  task_handle<T> handle() const;
+
+  /// Lets go of it: the task is its loop's now, which cancels it at the end of run(). This task<> is empty then.
+  task_handle<T> detach();
+
+ private:
+  friend detail::task_access;
+  explicit task(detail::task_ptr state) noexcept : task_base(std::move(state)) {}
+};
+
+/// Makes a task of a callable. It is ready, and begins when the spawner suspends or ends; it inherits the spawner's
+/// task_locals. Does not suspend. Throws invalid_state_error outside of run(), std::invalid_argument for an empty
+/// callable, std::bad_alloc. If there is no memory for its stack when it begins, the task fails with std::bad_alloc.
+template <detail::body F>
+task<detail::result_of<F>> spawn(F&& callable, boost::source_location const& place = BOOST_CURRENT_LOCATION);
+template <detail::body F>
+task<detail::result_of<F>> spawn(std::string_view name, F&& callable,
+                                 boost::source_location const& place = BOOST_CURRENT_LOCATION);
+
+// --- implementation ---
+
+namespace detail {
+
+/// For the rooms built on tasks.
+struct task_access {
+  template <class Handle>
+  static Handle make(task_ptr state) noexcept {
+    return Handle(std::move(state));
+  }
+  static task_ptr const& state(task_base const& handle) noexcept { return handle.state_; }
+};
+
+/// Gives a new task to the running loop.
+void start(task_state& task, std::string_view name, boost::source_location const& place);
+
+void call_when_done(task_state& task, std::unique_ptr<done_callback> callback);
+
+[[noreturn]] void throw_result_taken();
+
+/// Does a wait for tasks pass the caller's cancellation on to them?
+enum class pass_on : bool { no, yes };
+/// Waits for the end of a task. Suspends.
+void join(task_state& target, pass_on forward, boost::source_location const& place);
+
+template <class Callback>
+struct callback_of final : done_callback {
+  explicit callback_of(Callback c) : callback(std::move(c)) {}
+  void call() override {
+    if constexpr (std::is_invocable_v<Callback&, task_handle<>>) {
+      callback(task_access::make<task_handle<>>(task));
+    } else {
+      callback();
+    }
+  }
+  Callback callback;
+};
+
+template <class Callback>
+void task_base::on_done(Callback callback) const {
+  check_callable(callback);
+  call_when_done(state(), std::make_unique<callback_of<Callback>>(std::move(callback)));
+}
+
+}  // namespace detail
+
+template <class T>
+T task_handle<T>::get(boost::source_location const& place) const {
+  auto& result = static_cast<detail::task_result<T>&>(join(place));
+  if constexpr (std::is_void_v<T>) {
+    return;
+  } else if constexpr (std::is_reference_v<T> || std::is_copy_constructible_v<T>) {
+    if (result.result_taken() && !std::is_reference_v<T>) detail::throw_result_taken();
+    return result.copy();
+  } else {
+    if (!result.take_result()) detail::throw_result_taken();
+    return result.move_out();
+  }
+}
+
+template <class T>
+T task<T>::get(boost::source_location const& place) {
+  auto& result = static_cast<detail::task_result<T>&>(join(place));
+  if (!result.take_result()) detail::throw_result_taken();
+  return result.move_out();
+}
+
+template <class T>
+task_handle<T> task<T>::handle() const {
+  return detail::task_access::make<task_handle<T>>(detail::task_ptr(&state()));
+}
+
+template <class T>
+task_handle<T> task<T>::detach() {
+  state();
+  return detail::task_access::make<task_handle<T>>(std::exchange(state_, nullptr));
+}
+
+template <detail::body F>
+task<detail::result_of<F>> spawn(std::string_view name, F&& callable, boost::source_location const& place) {
+  auto made = detail::make_task(std::forward<F>(callable));
+  detail::start(*made, name, place);
+  return detail::task_access::make<task<detail::result_of<F>>>(std::move(made));
+}
+
+template <detail::body F>
+task<detail::result_of<F>> spawn(F&& callable, boost::source_location const& place) {
+  return spawn(std::string_view(), std::forward<F>(callable), place);
+}
+
+}  // namespace fibers

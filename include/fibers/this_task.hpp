@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// What a task does with itself. Everything here needs a running task, and throws invalid_state_error without one.
+
+#include <boost/assert/source_location.hpp>
+#include <fibers/clock.hpp>
+#include <fibers/task.hpp>
+#include <stop_token>
+#include <string>
+#include <string_view>
+
+namespace fibers {
+
+namespace this_task {
+
+/// Lets every task run that is ready now. Suspends; a request that comes meanwhile is thrown at its end.
+void yield(boost::source_location const& place = BOOST_CURRENT_LOCATION);
+
+/// For loops that compute and never wait: throws a pending request, and gives way now and then, so that timers, other
+/// threads and signals have their turn. Suspends; a few nanoseconds.
+void checkpoint(boost::source_location const& place = BOOST_CURRENT_LOCATION);
+
+/// Asks this task to stop: the request is thrown at its next suspension point. Does not suspend.
+void cancel(std::string_view message = {}, boost::source_location const& place = BOOST_CURRENT_LOCATION);
+
+/// How many requests to stop were made and not taken back.
+int cancelling(boost::source_location const& place = BOOST_CURRENT_LOCATION);
+
+/// Takes one request back, for who has made it; drops it if it is the last and was not thrown yet. Returns how many are
+/// left.
+int uncancel(boost::source_location const& place = BOOST_CURRENT_LOCATION);
+
+std::string name(boost::source_location const& place = BOOST_CURRENT_LOCATION);
+task_id id(boost::source_location const& place = BOOST_CURRENT_LOCATION);
+task_handle<> handle(boost::source_location const& place = BOOST_CURRENT_LOCATION);
+
+/// Asked to stop at the first request to cancel this task: for code that knows std::stop_token. Its callbacks run on the
+/// thread that cancels, and must not suspend.
+std::stop_token stop_token(boost::source_location const& place = BOOST_CURRENT_LOCATION);
+
+}  // namespace this_task
+
+namespace detail {
+void sleep(duration length, boost::source_location const& place);
+}
+
+/// Sleeps until then; a time that has passed only yields. Suspends; when cancelled, the timer is gone.
+void sleep_until(time_point when, boost::source_location const& place = BOOST_CURRENT_LOCATION);
+
+/// Sleeps so long; zero only yields, no_timeout is for ever. Throws std::invalid_argument for less than zero and for
+/// NaN. Suspends; when cancelled, the timer is gone.
+template <class Rep, class Period>
+void sleep_for(std::chrono::duration<Rep, Period> length,
+               boost::source_location const& place = BOOST_CURRENT_LOCATION) {
+  detail::sleep(detail::to_duration(length), place);
+}
+inline void sleep_for(no_timeout_t, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
+  detail::sleep(duration::max(), place);
+}
+
+}  // namespace fibers
