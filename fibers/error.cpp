@@ -12,14 +12,22 @@ namespace {
 
 std::string_view name_of(cancel_origin::kind via) {
   switch (via) {
-    case cancel_origin::kind::by_hand: return "";
-    case cancel_origin::kind::timeout: return "timeout";
-    case cancel_origin::kind::task_group: return "task group";
-    case cancel_origin::kind::gather: return "gather";
-    case cancel_origin::kind::race: return "race";
-    case cancel_origin::kind::owner: return "its task<> was destroyed";
-    case cancel_origin::kind::shutdown: return "run() is over";
-    case cancel_origin::kind::signal: return "signal";
+    case cancel_origin::kind::by_hand:
+      return "";
+    case cancel_origin::kind::timeout:
+      return "timeout";
+    case cancel_origin::kind::task_group:
+      return "task group";
+    case cancel_origin::kind::gather:
+      return "gather";
+    case cancel_origin::kind::race:
+      return "race";
+    case cancel_origin::kind::owner:
+      return "its task<> was destroyed";
+    case cancel_origin::kind::shutdown:
+      return "run() is over";
+    case cancel_origin::kind::signal:
+      return "signal";
   }
   return "";
 }

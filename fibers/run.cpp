@@ -102,12 +102,12 @@ void run(run_options const& options, task_state& main, boost::source_location co
                               "): this thread has a loop already; spawn() a task on it");
   }
   bool const virtual_time = chosen_clock(options) == clock_kind::virtual_time;
-  scheduler loop({.how_to_sleep = virtual_time ? std::unique_ptr<parker>(new virtual_parker) : std::make_unique<thread_parker>(),
-                  .virtual_time = virtual_time,
-                  .stack_size = options.stack_size,
-                  .on_unhandled = options.on_unhandled
-                                      ? std::make_shared<unhandled_exception_hook const>(options.on_unhandled)
-                                      : nullptr});
+  scheduler loop(
+      {.how_to_sleep = virtual_time ? std::unique_ptr<parker>(new virtual_parker) : std::make_unique<thread_parker>(),
+       .virtual_time = virtual_time,
+       .stack_size = options.stack_size,
+       .on_unhandled =
+           options.on_unhandled ? std::make_shared<unhandled_exception_hook const>(options.on_unhandled) : nullptr});
   main.name("main");
   loop.add(main, place);
 

@@ -31,8 +31,8 @@ claim wait_for_end(task_state& target, waiter& w) noexcept {
   return how;
 }
 
-// Would waiting for `target` wait for `self`? Then nobody could ever go on. A cycle is closed by its last wait, so only a
-// task that is waited for itself needs to look.
+// Would waiting for `target` wait for `self`? Then nobody could ever go on. A cycle is closed by its last wait, so only
+// a task that is waited for itself needs to look.
 void refuse_cycle(task_state& self, task_state& target) {
   std::string path = "'" + self.name() + "'";
   for (auto* task = &target; task != nullptr;) {
@@ -88,7 +88,8 @@ void throw_result_taken() {
 
 task_state& task_base::state() const {
   if (state_ == nullptr) {
-    throw invalid_state_error("fibers: this task or handle is empty: it was moved from or detached, or never had a task");
+    throw invalid_state_error(
+        "fibers: this task or handle is empty: it was moved from or detached, or never had a task");
   }
   return *state_;
 }

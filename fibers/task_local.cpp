@@ -18,7 +18,8 @@ class local_values {
   local_values& operator=(local_values const&) = delete;
 
   entry* find(void const* variable) noexcept {
-    auto const found = std::find_if(entries.begin(), entries.end(), [&](entry const& e) { return e.first == variable; });
+    auto const found =
+        std::find_if(entries.begin(), entries.end(), [&](entry const& e) { return e.first == variable; });
     return found != entries.end() ? &*found : nullptr;
   }
 

@@ -12,16 +12,15 @@ namespace fibers {
 
 using detail::this_task_state;
 
-void this_task::yield(boost::source_location const& place) { detail::yield_now(detail::enter(place)); }
+void this_task::yield(boost::source_location const& place) { detail::yield_now(place); }
 
 void this_task::checkpoint(boost::source_location const& place) {
   auto& task = detail::enter(place);
-  if (task.loop().turn_is_over()) detail::yield_now(task);
+  if (task.loop().turn_is_over()) detail::yield_now(place);
 }
 
 void this_task::cancel(std::string_view message, boost::source_location const& place) {
-  detail::request_cancel(this_task_state(place),
-                         detail::make_request(message, cancel_origin::kind::by_hand, place));
+  detail::request_cancel(this_task_state(place), detail::make_request(message, cancel_origin::kind::by_hand, place));
 }
 
 int this_task::cancelling(boost::source_location const& place) {
@@ -58,7 +57,8 @@ struct alarm final : detail::timer {
   detail::waiter& sleeper;
 };
 
-void sleep_until_due(detail::task_state& self, time_point when, boost::source_location const& place) {
+void sleep_until_due(time_point when, boost::source_location const& place) {
+  auto& self = detail::enter(place);
   auto& timers = self.loop().timers();
   detail::waiter w(self, place);
   alarm alarm(w);
@@ -71,9 +71,8 @@ void sleep_until_due(detail::task_state& self, time_point when, boost::source_lo
 }  // namespace
 
 void sleep_until(time_point when, boost::source_location const& place) {
-  auto& self = detail::enter(place);
-  if (when <= clock::now()) return detail::yield_now(self);
-  sleep_until_due(self, when, place);
+  if (when <= clock::now()) return detail::yield_now(place);
+  sleep_until_due(when, place);
 }
 
 void detail::sleep(duration length, boost::source_location const& place) {
@@ -81,9 +80,8 @@ void detail::sleep(duration length, boost::source_location const& place) {
     throw std::invalid_argument("fibers: sleep_for() of less than nothing (" + to_string(place) +
                                 "); for a time that may have passed there is sleep_until()");
   }
-  auto& self = enter(place);
-  if (length == duration::zero()) return yield_now(self);
-  sleep_until_due(self, deadline_after(length), place);
+  if (length == duration::zero()) return yield_now(place);
+  sleep_until_due(deadline_after(length), place);
 }
 
 }  // namespace fibers

@@ -4,60 +4,44 @@
 
 #include <cxxabi.h>
 
-#include <boost/context/preallocated.hpp>
-#include <boost/context/stack_context.hpp>
-#include <exception>
+#include <cstdlib>
 
 namespace fibers::detail {
 
-namespace {
-// The stack is the pool's; Boost.Context would give it back when a fiber ends, which ours never do.
-struct borrowed_stack {
-  static boost::context::stack_context allocate() { std::terminate(); }
-  static void deallocate(boost::context::stack_context&) noexcept {}
-};
-}  // namespace
-
-context::context() noexcept { new (fiber_) boost::context::fiber; }
-
-context::operator bool() const noexcept {
-  return static_cast<bool>(*std::launder(reinterpret_cast<boost::context::fiber const*>(fiber_)));
-}
-
-context_switch::context_switch() noexcept
-    : exceptions_(reinterpret_cast<exception_state*>(abi::__cxa_get_globals())) {}
+context_switch::context_switch() noexcept : exceptions_(reinterpret_cast<exception_state*>(abi::__cxa_get_globals())) {}
 
 void context_switch::create(context& made, stack memory, void (*function)(void*), void* argument) noexcept {
-  boost::context::stack_context boost_stack;
-  boost_stack.sp = memory.top;
-  boost_stack.size = static_cast<std::size_t>(memory.top - memory.bottom);
-
+  auto const size = static_cast<std::size_t>(memory.top - memory.bottom);
+  beginning first{this, function, argument};
 #if defined(FIBERS_ADDRESS_SANITIZER)
   made.sanitizer_stack_ = memory.bottom;
-  made.sanitizer_size_ = boost_stack.size;
+  made.sanitizer_size_ = size;
 #elif defined(FIBERS_THREAD_SANITIZER)
-  // Boost.Context goes to the new stack and comes back; what is entered there belongs to the new fiber.
   made.sanitizer_stack_ = __tsan_create_fiber(0);
   void* const self = __tsan_get_current_fiber();
   __tsan_switch_to_fiber(made.sanitizer_stack_, 0);
 #endif
-  stored(made) = boost_fiber(std::allocator_arg, boost::context::preallocated(memory.top, boost_stack.size, boost_stack),
-                             borrowed_stack(), [this, function, argument](boost_fiber&& from) -> boost_fiber {
-                               arrive(std::move(from), nullptr);
-                               *exceptions_ = {};
-                               function(argument);
-                               std::terminate();
-                             });
+  auto* const fiber = boost::context::detail::make_fcontext(memory.top, size, &begin);
+  made.stopped_at_ = boost::context::detail::jump_fcontext(fiber, &first).fctx;  // to begin(), and back
 #if defined(FIBERS_THREAD_SANITIZER)
   __tsan_switch_to_fiber(self, 0);
 #endif
+}
+
+// The lowest frame of each fiber. It first goes back to create(), having read what that keeps on its stack.
+void context_switch::begin(boost::context::detail::transfer_t creator) noexcept {
+  auto const first = *static_cast<beginning*>(creator.data);
+  first.switcher->arrive(boost::context::detail::jump_fcontext(creator.fctx, nullptr).fctx, nullptr);
+  *first.switcher->exceptions_ = {};
+  first.function(first.argument);
+  std::abort();  // it never returns
 }
 
 void context_switch::forget(context& fiber) noexcept {
 #if defined(FIBERS_THREAD_SANITIZER)
   __tsan_destroy_fiber(fiber.sanitizer_stack_);
 #endif
-  new (fiber.fiber_) boost_fiber;  // not assigned: that would unwind the fiber's stack
+  fiber.stopped_at_ = nullptr;
 }
 
 }  // namespace fibers::detail

@@ -8,14 +8,16 @@
 // goes on; a new fiber starts with none. So `throw;` after a suspension in a handler throws what that fiber caught, and
 // uncaught_exceptions() counts that fiber's. Fibers never change thread, so where the words are is asked once a loop.
 //
-// A fiber here never ends: one that has nothing left to do is gone on with to do something else, or is forgotten, which
-// is allowed when its frames hold nothing that must be destroyed.
+// A fiber here never ends, and is never unwound from outside: one that has nothing left to do is gone on with to do
+// something else, or forgotten, which is allowed when its frames hold nothing that must be destroyed.
+//
+// This uses Boost.Context's two primitives, make_fcontext and jump_fcontext, and not the class on top of them. That
+// class unwinds fibers, which we never want; from Boost 1.88 on it saves exceptions too, up to 1.91 with faults; and it
+// calls the jump in a way that costs more than the jump itself (see jump below).
 
-#include <boost/context/fiber.hpp>
+#include <boost/context/detail/fcontext.hpp>
 #include <cstddef>
 #include <fibers/detail/context.hpp>
-#include <new>
-#include <utility>
 
 #include "stack_pool.hpp"
 
@@ -41,11 +43,14 @@ class context_switch {
   unsigned uncaught_exceptions() const noexcept { return exceptions_->uncaught; }
 
   /// Stops the running fiber, leaves in `self` how to go on with it, and goes on with `target`.
-  void switch_to(context& self, context& target) noexcept {
+  ///
+  /// A part of its caller, as all that leads to it should be: a processor predicts where a function returns to from who
+  /// called it last, and after a switch that was somebody else.
+  [[gnu::always_inline]] void switch_to(context& self, context& target) noexcept {
     auto const exceptions = *exceptions_;
     left_ = &self;
     void* const token = leave(self, target);
-    arrive(std::move(stored(target)).resume(), token);
+    arrive(jump(target.stopped_at_), token);
     *exceptions_ = exceptions;
   }
 
@@ -56,15 +61,38 @@ class context_switch {
   static void forget(context& fiber) noexcept;
 
  private:
-  using boost_fiber = boost::context::fiber;
-  static_assert(sizeof(boost_fiber) == sizeof(context::fiber_) && alignof(boost_fiber) <= alignof(void*));
+  // Goes on with a fiber; returns when somebody goes on with this one, and says where that one stopped.
+  //
+  // jump_fcontext is entered by a call and leaves by a jump, on another stack. The processor, which keeps a stack of
+  // its own of calls to return from, is one call off after that, and mispredicts every return from then on. So here the
+  // return address is pushed by hand and the function is jumped to: then calls and returns match again, and between
+  // fibers that wait in the same place every return is predicted rightly. (With 1,000 of them that is 10 ns a switch
+  // instead of 20.)
+  [[gnu::always_inline]] static void* jump(void* target) noexcept {
+#if defined(__x86_64__) && defined(__LP64__)
+    void* from = nullptr;
+    asm volatile(
+        "movq %%rsp, %%rbx\n\t"
+        "leaq -128(%%rsp), %%rsp\n\t"  // what lies there may be in use
+        "andq $-16, %%rsp\n\t"
+        "leaq 1f(%%rip), %%rax\n\t"
+        "pushq %%rax\n\t"
+        "xorl %%esi, %%esi\n\t"
+        "jmp *%[jump]\n"
+        "1:\tmovq %%rbx, %%rsp"
+        : "=&a"(from), "+D"(target)
+        : [jump] "r"(&boost::context::detail::jump_fcontext)
+        : "rbx", "rcx", "rdx", "rsi", "r8", "r9", "r10", "r11", "memory", "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4",
+          "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
+    return from;
+#else
+    return boost::context::detail::jump_fcontext(target, nullptr).fctx;
+#endif
+  }
 
-  friend class context;
-  static boost_fiber& stored(context& c) noexcept { return *std::launder(reinterpret_cast<boost_fiber*>(c.fiber_)); }
-
-  // The sanitizers' view of a switch is told on both sides of it. leave() must be a part of its caller: they count
-  // entries to and exits from functions per fiber.
-  [[gnu::always_inline]] void* leave([[maybe_unused]] context& self, [[maybe_unused]] context& target) noexcept {
+  // The sanitizers are told of a switch on both sides of it. leave() must be a part of its caller: they count entries
+  // to and exits from functions per fiber.
+  [[gnu::always_inline]] static void* leave([[maybe_unused]] context& self, [[maybe_unused]] context& target) noexcept {
     void* token = nullptr;
 #if defined(FIBERS_ADDRESS_SANITIZER)
     __sanitizer_start_switch_fiber(&token, target.sanitizer_stack_, target.sanitizer_size_);
@@ -75,14 +103,21 @@ class context_switch {
     return token;
   }
 
-  void arrive(boost_fiber from, [[maybe_unused]] void* token) noexcept {
+  [[gnu::always_inline]] void arrive(void* from, [[maybe_unused]] void* token) noexcept {
 #if defined(FIBERS_ADDRESS_SANITIZER)
     void const* stack = nullptr;
     __sanitizer_finish_switch_fiber(token, &stack, &left_->sanitizer_size_);
     left_->sanitizer_stack_ = const_cast<void*>(stack);
 #endif
-    stored(*left_) = std::move(from);
+    left_->stopped_at_ = from;
   }
+
+  struct beginning {
+    context_switch* switcher;
+    void (*function)(void*);
+    void* argument;
+  };
+  [[noreturn]] static void begin(boost::context::detail::transfer_t from) noexcept;
 
   exception_state* exceptions_;
   context* left_ = nullptr;

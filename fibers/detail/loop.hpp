@@ -73,7 +73,8 @@ class loop {
   void ring() noexcept { inbox_.ring(); }
   void on_ring(std::function<void()> f) { on_ring_ = std::move(f); }
 
-  /// Something outside is under way that will post: so nothing is a deadlock, and virtual time stands still. Any thread.
+  /// Something outside is under way that will post: so nothing is a deadlock, and virtual time stands still. Any
+  /// thread.
   void outside_work(int change) noexcept { outside_work_.fetch_add(change); }
 
   /// Calls it before the next turn, which comes soon.
@@ -97,7 +98,8 @@ class loop {
   explicit loop(std::unique_ptr<parker> p) noexcept;
   ~loop();
 
-  static constinit thread_local loop* current_;
+  // Initial-exec: one load, where a library would else call a function to find it.
+  [[gnu::tls_model("initial-exec")]] static constinit thread_local loop* current_;
 
   // What a switch touches comes first.
   ready_queue ready_;

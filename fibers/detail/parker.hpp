@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// How an idle loop sleeps: three functions. An unpark() that comes before park() is not lost: that park returns at once.
+// How an idle loop sleeps: three functions. An unpark() that comes before park() is not lost: that park returns at
+// once.
 
 #include <atomic>
 #include <cstdint>
@@ -36,8 +37,8 @@ class thread_parker final : public parker {
   std::atomic<std::uint32_t> unparked_ = 0;
 };
 
-/// Nobody sleeps while time can be moved instead: it jumps to the deadline. With no deadline, or while something outside
-/// of the loop is under way that time must not overtake, it sleeps as a thread does.
+/// Nobody sleeps while time can be moved instead: it jumps to the deadline. With no deadline, or while something
+/// outside of the loop is under way that time must not overtake, it sleeps as a thread does.
 class virtual_parker final : public parker {
  public:
   virtual_parker() noexcept { use_virtual_now(&now_); }

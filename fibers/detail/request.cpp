@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// A request walks inwards along what tasks wait for, depth first, and in a loop, since a chain may be of any length: the
-// way back is kept in the waits along it. A task that stands on the way already is not entered again, so a cycle ends
-// the walk.
+// A request walks inwards along what tasks wait for, depth first, and in a loop, since a chain may be of any length:
+// the way back is kept in the waits along it. A task that stands on the way already is not entered again, so a cycle
+// ends the walk.
 
 #include <fibers/detail/request.hpp>
 #include <mutex>
@@ -114,10 +114,9 @@ void request_cancel(task_state& task, cancel_frame& scope, cancelled_error error
 cancelled_error make_request(std::string_view message, cancel_origin::kind via, boost::source_location const& place) {
   auto* const here = loop::current();
   auto* const asker = here != nullptr ? here->running() : nullptr;
-  return cancelled_error(std::string(message), {.via = via,
-                                                .task = asker != nullptr ? asker->name() : std::string(),
-                                                .place = place,
-                                                .time = clock::now()});
+  return cancelled_error(
+      std::string(message),
+      {.via = via, .task = asker != nullptr ? asker->name() : std::string(), .place = place, .time = clock::now()});
 }
 
 }  // namespace fibers::detail

@@ -29,27 +29,6 @@ scheduler::~scheduler() {
 
 // --- which task runs next ---
 
-void scheduler::leave(task_state& task) noexcept {
-  context& target = next();
-  if (&target != &task.context_) switch_.switch_to(task.context_, target);
-  task.stage_.store(stage::running, std::memory_order_relaxed);
-}
-
-// That of the task that is to run, which is running_ from now on; or that of the loop.
-context& scheduler::next() noexcept {
-  if (--budget_ > 0 && !ready_.empty()) {
-    task_state& task = *ready_.first();
-    if (context* const target = task.context_ ? &task.context_ : worker_context()) [[likely]] {
-      ready_.pop();
-      running_ = &task;
-      return *target;
-    }
-    starved_ = true;
-  }
-  running_ = nullptr;
-  return loop_;
-}
-
 // That of a worker which lies idle, or of a new one; null if there is no memory for its stack.
 context* scheduler::worker_context() noexcept {
   if (!idle_workers_.empty()) {
@@ -174,8 +153,8 @@ void scheduler::fail_starved() noexcept {
   end(task, ending::failed);
 }
 
-// Gives back the memory of workers that had nothing to do since the last time: of half of them, the coldest. Returns when
-// to come again.
+// Gives back the memory of workers that had nothing to do since the last time: of half of them, the coldest. Returns
+// when to come again.
 time_point scheduler::trim() noexcept {
   constexpr auto interval = std::chrono::milliseconds(100);
   constexpr std::size_t keep = 16;
@@ -221,9 +200,11 @@ void scheduler::describe_running(char* buffer, std::size_t size) noexcept {
   }
   char number[32];
   std::snprintf(number, sizeof number, "task-%llu", static_cast<unsigned long long>(task->id_.value));
-  auto const* const name = task->extras_ != nullptr && !task->extras_->name.empty() ? task->extras_->name.c_str() : number;
+  auto const* const name =
+      task->extras_ != nullptr && !task->extras_->name.empty() ? task->extras_->name.c_str() : number;
   auto const& place = task->spawned_at_;
-  std::snprintf(buffer, size, "task '%s' (spawned at %s:%u)", name, place.file_name(), static_cast<unsigned>(place.line()));
+  std::snprintf(buffer, size, "task '%s' (spawned at %s:%u)", name, place.file_name(),
+                static_cast<unsigned>(place.line()));
 }
 
 void scheduler::abandon(std::exception_ptr const& error) noexcept {

@@ -6,7 +6,8 @@
 // want.
 //
 // Stacks belong to workers: fibers that run one task after the other. A task gets one when it first runs. A worker
-// whose task has ended runs the next created one at once, else it lies idle until it is needed again, last in first out.
+// whose task has ended runs the next created one at once, else it lies idle until it is needed again, last in first
+// out.
 
 #include <cstdint>
 #include <fibers/clock.hpp>
@@ -46,7 +47,11 @@ class scheduler final : public loop {
   bool run();
 
   /// Stops the running task, which is suspended or ready already, until it has its turn again. For the door.
-  void leave(task_state& task) noexcept;
+  void leave(task_state& task) noexcept {
+    context& target = next();
+    if (&target != &task.context_) switch_.switch_to(task.context_, target);
+    task.stage_.store(stage::running, std::memory_order_relaxed);
+  }
 
   /// Is an exception unwinding the running task's stack?
   bool unwinding() const noexcept { return switch_.uncaught_exceptions() != 0; }
@@ -61,7 +66,20 @@ class scheduler final : public loop {
   };
   static constexpr int switches_per_turn = 64;
 
-  context& next() noexcept;
+  // That of the task that is to run, which is running_ from now on; or that of the loop.
+  context& next() noexcept {
+    if (--budget_ > 0 && !ready_.empty()) [[likely]] {
+      task_state& task = *ready_.first();
+      if (auto* const target = task.context_.begun() ? &task.context_ : worker_context()) [[likely]] {
+        ready_.pop();
+        running_ = &task;
+        return *target;
+      }
+      starved_ = true;
+    }
+    running_ = nullptr;
+    return loop_;
+  }
   context* worker_context() noexcept;
   [[noreturn]] static void work(void* self) noexcept;
   void end(task_state& task, ending how) noexcept;

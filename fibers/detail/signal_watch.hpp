@@ -15,8 +15,8 @@ namespace fibers::detail {
 
 class signal_watch {
  public:
-  /// Throws std::invalid_argument for what is no signal or cannot be caught, invalid_state_error if another loop watches
-  /// one of them.
+  /// Throws std::invalid_argument for what is no signal or cannot be caught, invalid_state_error if another loop
+  /// watches one of them.
   signal_watch(std::vector<int> const& signals, class loop& loop, task_state& main);
   ~signal_watch();
   signal_watch(signal_watch const&) = delete;

@@ -18,9 +18,18 @@ namespace {
 }
 
 void deliver(task_state& task) {
-  if (!task.cancels().deliverable()) [[likely]] return;
+  if (!task.cancels().deliverable()) [[likely]]
+    return;
   if (scheduler::of(task).unwinding()) return;  // a throw now would end the program, so the request stays pending
   throw_request(task);
+}
+
+[[noreturn, gnu::noinline]] void throw_no_task(boost::source_location const& place) {
+  throw invalid_state_error(
+      std::string(scheduler::current() == nullptr
+                      ? "fibers: this needs a running task: call it inside of fibers::run([] { … })"
+                      : "fibers: this needs a running task: a callback runs between tasks; spawn one in it") +
+      " (" + to_string(place) + ")");
 }
 
 }  // namespace
@@ -31,12 +40,9 @@ task_state* running_task() noexcept {
 }
 
 task_state& this_task_state(boost::source_location const& place) {
-  if (auto* const task = running_task()) [[likely]] return *task;
-  throw invalid_state_error(
-      std::string(scheduler::current() == nullptr
-                      ? "fibers: this needs a running task: call it inside of fibers::run([] { … })"
-                      : "fibers: this needs a running task: a callback runs between tasks; spawn one in it") +
-      " (" + to_string(place) + ")");
+  if (auto* const task = running_task()) [[likely]]
+    return *task;
+  throw_no_task(place);
 }
 
 task_state& enter(boost::source_location const& place) {
@@ -55,12 +61,14 @@ claim suspend(waiter& w) noexcept {
 }
 
 void settle(task_state& task, claim how) {
-  if (how == claim::notified) [[likely]] return;
+  if (how == claim::notified) [[likely]]
+    return;
   if (how == claim::cancelled) throw_request(task);
   throw deadlock_error(task.loop().deadlock());
 }
 
-void yield_now(task_state& task) {
+void yield_now(boost::source_location const& place) {
+  auto& task = enter(place);
   auto& loop = scheduler::of(task);
   loop.make_ready(task);
   loop.leave(task);

@@ -29,8 +29,8 @@ struct run_options {
   /// How many threads run tasks.
   std::size_t threads = 1;
 
-  /// The first of these signals cancels the main task; if that ends cancelled, run() throws interrupted_error. After the
-  /// first, and after run(), each does again what it did before: so a second Ctrl-C ends the program.
+  /// The first of these signals cancels the main task; if that ends cancelled, run() throws interrupted_error. After
+  /// the first, and after run(), each does again what it did before: so a second Ctrl-C ends the program.
   std::vector<int> cancel_on_signals = {};
 
   /// When tasks that run() has cancelled at its end take longer than this, stderr says which and where, and again after
@@ -45,10 +45,10 @@ namespace detail {
 void run(run_options const& options, task_state& main, boost::source_location const& place);
 }
 
-/// Runs `main` as a task, named "main", and waits for it; then cancels whatever tasks are left, and waits for those. The
-/// calling thread runs the loop meanwhile. Returns what main returns, or throws what left it: interrupted_error if that
-/// is a cancellation by a signal. Throws deadlock_error in virtual time, invalid_state_error if this thread runs a loop
-/// already, std::invalid_argument for options that make no sense.
+/// Runs `main` as a task, named "main", and waits for it; then cancels whatever tasks are left, and waits for those.
+/// The calling thread runs the loop meanwhile. Returns what main returns, or throws what left it: interrupted_error if
+/// that is a cancellation by a signal. Throws deadlock_error in virtual time, invalid_state_error if this thread runs a
+/// loop already, std::invalid_argument for options that make no sense.
 template <detail::body F>
 detail::result_of<F> run(run_options const& options, F&& main,
                          boost::source_location const& place = BOOST_CURRENT_LOCATION) {

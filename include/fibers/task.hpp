@@ -63,8 +63,8 @@ class task_base {
   void name(std::string name) const;
   task_id id() const;
 
-  /// Calls `callback` once the task has ended, or soon if it has: on its loop, between tasks, so it must not suspend; in
-  /// the order in which callbacks were registered. It may take a task_handle<>. What it throws goes to the hook for
+  /// Calls `callback` once the task has ended, or soon if it has: on its loop, between tasks, so it must not suspend;
+  /// in the order in which callbacks were registered. It may take a task_handle<>. What it throws goes to the hook for
   /// unhandled exceptions. If the loop is over, it is called here and now.
   template <class Callback>
   void on_done(Callback callback) const;
@@ -124,7 +124,7 @@ class [[nodiscard("a task<> that is not kept is cancelled at once: keep it, or d
     : public detail::task_base {
  public:
   task() = default;
-  task(task&& other) noexcept : task_base(std::exchange(other.state_, nullptr)) {}
+  task(task && other) noexcept : task_base(std::exchange(other.state_, nullptr)) {}
   task& operator=(task&& other) noexcept {
     task const old(std::exchange(state_, std::exchange(other.state_, nullptr)));
     return *this;

@@ -35,8 +35,8 @@ std::string name(boost::source_location const& place = BOOST_CURRENT_LOCATION);
 task_id id(boost::source_location const& place = BOOST_CURRENT_LOCATION);
 task_handle<> handle(boost::source_location const& place = BOOST_CURRENT_LOCATION);
 
-/// Asked to stop at the first request to cancel this task: for code that knows std::stop_token. Its callbacks run on the
-/// thread that cancels, and must not suspend.
+/// Asked to stop at the first request to cancel this task: for code that knows std::stop_token. Its callbacks run on
+/// the thread that cancels, and must not suspend.
 std::stop_token stop_token(boost::source_location const& place = BOOST_CURRENT_LOCATION);
 
 }  // namespace this_task

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// What is needed to go on with a fiber that has stopped. Opaque here, so that programs which use the library need not
-// compile Boost.Context's headers; the private header of this room knows what is in it.
+// What is needed to go on with a fiber that has stopped. How to do so is in the private header of this room, so that
+// programs which use the library need not compile Boost.Context's headers.
 
 #include <cstddef>
 
@@ -23,17 +23,17 @@ namespace fibers::detail {
 /// Owns nothing: a fiber is never destroyed, it runs to its end.
 class context {
  public:
-  context() noexcept;
+  context() = default;
   context(context const&) = delete;
   context& operator=(context const&) = delete;
 
-  /// Is there a fiber to go on with?
-  explicit operator bool() const noexcept;
+  /// Is there a fiber to go on with, or has it not begun?
+  bool begun() const noexcept { return stopped_at_ != nullptr; }
 
  private:
   friend class context_switch;
 
-  alignas(void*) std::byte fiber_[sizeof(void*)];  // a boost::context::fiber
+  void* stopped_at_ = nullptr;  // Boost.Context's fcontext_t
 
   // What a sanitizer wants to know of a fiber before it goes on. Always here, so that a program and the library may be
   // built with different options.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// How a request to cancel reaches a task: it is counted at once, by whoever makes it; what comes of it is decided on the
-// task's own thread, by what the task is doing.
+// How a request to cancel reaches a task: it is counted at once, by whoever makes it; what comes of it is decided on
+// the task's own thread, by what the task is doing.
 //
 //   it sleeps in a wait that can be withdrawn   the wait is claimed, and will throw the request
 //   it waits for other tasks (get, gather)      the request is passed on to them, and so inwards; the wait goes on

@@ -20,15 +20,15 @@ task_state& this_task_state(boost::source_location const& place);
 /// running task.
 task_state& enter(boost::source_location const& place);
 
-/// Stops the running fiber until somebody has claimed `w` and woken it. Throws nothing, since the caller has to take its
-/// waiter off all lists first; then it calls settle().
+/// Stops the running fiber until somebody has claimed `w` and woken it. Throws nothing, since the caller has to take
+/// its waiter off all lists first; then it calls settle().
 [[nodiscard]] claim suspend(waiter& w) noexcept;
 
 /// How a wait ended: throws the request if it was cancelled, deadlock_error if it was closed.
 void settle(task_state& task, claim how);
 
-/// Lets every task run that is ready now.
-void yield_now(task_state& task);
+/// Lets every task run that is ready now. Enters by itself.
+void yield_now(boost::source_location const& place);
 
 /// For who has claimed `w`: makes its task ready. The last touch: the waiter may be gone when this returns. Any thread.
 void wake(waiter& w) noexcept;

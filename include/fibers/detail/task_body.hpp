@@ -33,9 +33,7 @@ class task_result : public task_state {
       return std::move(*value_);
     }
   }
-  R copy() const
-    requires(!std::is_void_v<R>)
-  {
+  R copy() const requires(!std::is_void_v<R>) {
     if constexpr (std::is_reference_v<R>) {
       return **value_;
     } else {
@@ -44,9 +42,9 @@ class task_result : public task_state {
   }
 
  protected:
-  using stored = std::conditional_t<
-      std::is_void_v<R>, std::monostate,
-      std::conditional_t<std::is_reference_v<R>, std::remove_reference_t<R>*, std::remove_cv_t<R>>>;
+  using stored =
+      std::conditional_t<std::is_void_v<R>, std::monostate,
+                         std::conditional_t<std::is_reference_v<R>, std::remove_reference_t<R>*, std::remove_cv_t<R>>>;
 
   void drop_value() noexcept final { value_.reset(); }
 

@@ -61,8 +61,8 @@ using task_ptr = boost::intrusive_ptr<task_state>;
 enum class stage : std::uint8_t { created, ready, running, suspended, finished };
 enum class ending : std::uint8_t { none, returned, failed, cancelled };
 
-/// Told of the end of a task, on the thread on which it ended and under its lock: so it may touch nothing but itself and
-/// the waiter it serves. It takes itself off before it goes.
+/// Told of the end of a task, on the thread on which it ended and under its lock: so it may touch nothing but itself
+/// and the waiter it serves. It takes itself off before it goes.
 class end_observer : public boost::intrusive::list_base_hook<> {
  public:
   virtual void ended(task_state& task) noexcept = 0;
@@ -106,7 +106,9 @@ class task_state : public inbox_entry, public boost::intrusive::list_base_hook<>
   spinlock& lock() noexcept { return lock_; }
   cancel_state& cancels() noexcept { return cancels_; }
   task_id id() const noexcept { return id_; }
-  class loop& loop() const noexcept { return *loop_; }
+  class loop& loop() const noexcept {
+    return *loop_;
+  }
   boost::source_location const& spawned_at() const noexcept { return spawned_at_; }
 
   /// Asked to stop at the first request to cancel.
@@ -143,7 +145,9 @@ class task_state : public inbox_entry, public boost::intrusive::list_base_hook<>
   // --- own thread ---
 
   enum stage stage() const noexcept { return stage_.load(std::memory_order_relaxed); }
-  class waiter* waiter() const noexcept { return waiter_; }  ///< while suspended
+  class waiter* waiter() const noexcept {
+    return waiter_;
+  }  ///< while suspended
   void fall_asleep(class waiter& w) noexcept {
     waiter_ = &w;
     stage_.store(stage::suspended, std::memory_order_relaxed);

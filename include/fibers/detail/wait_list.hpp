@@ -33,8 +33,8 @@ class wait_list {
     return nullptr;
   }
 
-  /// Stands at the end of the list until it is claimed; `lock` is given up meanwhile, and is not held afterwards. Throws
-  /// the request if it was cancelled: then nothing was given. Call enter() first.
+  /// Stands at the end of the list until it is claimed; `lock` is given up meanwhile, and is not held afterwards.
+  /// Throws the request if it was cancelled: then nothing was given. Call enter() first.
   void wait(std::unique_lock<spinlock>& lock, waiter& w) {
     waiters_.push_back(w);
     lock.unlock();
