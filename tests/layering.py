@@ -35,6 +35,7 @@ LAST_ROW_OF_EVERYTHING = 5
 
 NAMES_BOOST_CONTEXT = {"detail/context"}
 SWITCHES = {"detail/context", "detail/scheduler"}
+STOPS_A_TASK = {"detail/scheduler", "detail/suspend"}
 
 POSITION = {room: (row, place) for row, rooms in enumerate(ROWS) for place, room in enumerate(rooms)}
 
@@ -114,7 +115,10 @@ def check(root):
                 report("only detail/context may name Boost.Context", match)
         if room not in SWITCHES:
             for match in re.finditer(r"\bswitch_to\b", text):
-                report("only detail/suspend, the door, may switch fibers", match)
+                report("only detail/scheduler may switch fibers", match)
+        if room not in STOPS_A_TASK:
+            for match in re.finditer(r"\bhand_over\b", text):
+                report("only detail/suspend, the door, may stop a running task", match)
     return wrong
 
 
@@ -128,7 +132,9 @@ CASES = [
         "include/fibers/detail/wait_list.hpp": 'auto s = "boost::context"; auto n = 10\'000; // \'\n',
         "fibers/detail/context.hpp": "#include <boost/context/fiber.hpp>\n",
         "fibers/detail/context.cpp": '#include "context.hpp"\n#include <fibers/error.hpp>\nswitch_to(f);\n',
-        "fibers/detail/suspend.cpp": '#include "../detail/context.hpp"\nswitch_to(f);\n',
+        "fibers/detail/scheduler.cpp": '#include "../detail/context.hpp"\nswitch_to(f);\n',
+        "fibers/detail/suspend.cpp": '#include "scheduler.hpp"\nhand_over(t);\n',
+        "fibers/detail/scheduler.hpp": "",
         "fibers/run.cpp": '#include <fibers/run.hpp>\n#include "detail/context.hpp"\n',
         "fibers/meson.build": "fibers_sources = files()\n",
     }),
@@ -154,8 +160,9 @@ CASES = [
         "fibers/detail/suspend.cpp": "#include <boost/context/fiber.hpp>\n"}),
     ("run.hpp:3: only detail/context may", {
         "include/fibers/run.hpp": "/*\n*/\nboost::context::fiber f;\n"}),
-    ("scheduler.cpp:2: only detail/suspend, the door", {
-        "fibers/detail/scheduler.cpp": 'auto s = R"(")";\nswitch_to(f);\n'}),
+    ("suspend.cpp:2: only detail/scheduler may switch", {
+        "fibers/detail/suspend.cpp": 'auto s = R"(")";\nswitch_to(f);\n'}),
+    ("task.cpp:1: only detail/suspend, the door", {"fibers/task.cpp": "hand_over(t);\n"}),
 ]  # fmt: skip
 
 

@@ -47,7 +47,7 @@ class scheduler final : public loop {
   bool run();
 
   /// Stops the running task, which is suspended or ready already, until it has its turn again. For the door.
-  void leave(task_state& task) noexcept {
+  void hand_over(task_state& task) noexcept {
     context& target = next();
     if (&target != &task.context_) switch_.switch_to(task.context_, target);
     task.stage_.store(stage::running, std::memory_order_relaxed);

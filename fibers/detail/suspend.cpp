@@ -56,7 +56,7 @@ claim suspend(waiter& w) noexcept {
   auto& loop = scheduler::of(task);
   if (loop.unwinding()) w.response(on_cancel::hold);
   task.fall_asleep(w);
-  loop.leave(task);
+  loop.hand_over(task);
   return w.claimed();
 }
 
@@ -71,7 +71,7 @@ void yield_now(boost::source_location const& place) {
   auto& task = enter(place);
   auto& loop = scheduler::of(task);
   loop.make_ready(task);
-  loop.leave(task);
+  loop.hand_over(task);
   deliver(task);  // a yield waits for nothing, so there is no result that a request could lose
 }
 
