@@ -53,8 +53,8 @@ class scheduler final : public loop {
     task.stage_.store(stage::running, std::memory_order_relaxed);
   }
 
-  /// Is an exception unwinding the running task's stack?
-  bool unwinding() const noexcept { return switch_.uncaught_exceptions() != 0; }
+  /// How many exceptions are unwinding the running task's stack.
+  unsigned unwinding() const noexcept { return switch_.uncaught_exceptions(); }
 
   /// Ends what is left, as failed with this error, without running it: its stacks are never unwound.
   void abandon(std::exception_ptr const& error) noexcept;

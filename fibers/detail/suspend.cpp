@@ -10,18 +10,16 @@ namespace fibers::detail {
 
 namespace {
 
-[[noreturn, gnu::noinline]] void throw_request(task_state& task) {
-  std::unique_lock guard(task.lock());
-  auto const error = task.cancels().deliver();
-  guard.unlock();
-  throw error;
+// Would a throw now end the program?
+bool must_hold(task_state& task) noexcept {
+  return scheduler::of(task).unwinding() > task.cancels().innermost().unwinding;
 }
 
 void deliver(task_state& task) {
   if (!task.cancels().deliverable()) [[likely]]
     return;
-  if (scheduler::of(task).unwinding()) return;  // a throw now would end the program, so the request stays pending
-  throw_request(task);
+  if (must_hold(task)) return;
+  throw take_request(task);
 }
 
 [[noreturn, gnu::noinline]] void throw_no_task(boost::source_location const& place) {
@@ -54,18 +52,18 @@ task_state& enter(boost::source_location const& place) {
 claim suspend(waiter& w) noexcept {
   auto& task = w.task();
   auto& loop = scheduler::of(task);
-  if (loop.unwinding()) w.response(on_cancel::hold);
+  if (must_hold(task)) w.response(on_cancel::hold);
   task.fall_asleep(w);
   loop.hand_over(task);
   return w.claimed();
 }
 
-void settle(task_state& task, claim how) {
-  if (how == claim::notified) [[likely]]
-    return;
-  if (how == claim::cancelled) throw_request(task);
-  throw deadlock_error(task.loop().deadlock());
+cancelled_error take_request(task_state& task) noexcept {
+  std::scoped_lock const guard(task.lock());
+  return task.cancels().deliver();
 }
+
+void throw_deadlock(task_state& task) { throw deadlock_error(task.loop().deadlock()); }
 
 void yield_now(boost::source_location const& place) {
   auto& task = enter(place);

@@ -54,7 +54,7 @@ detail::result_of<F> run(run_options const& options, F&& main,
                          boost::source_location const& place = BOOST_CURRENT_LOCATION) {
   auto const task = detail::make_task(std::forward<F>(main));
   detail::run(options, *task, place);
-  return task->move_out();
+  return task->result().move_out();
 }
 
 template <detail::body F>

@@ -211,10 +211,10 @@ T task_handle<T>::get(boost::source_location const& place) const {
     return;
   } else if constexpr (std::is_reference_v<T> || std::is_copy_constructible_v<T>) {
     if (result.result_taken() && !std::is_reference_v<T>) detail::throw_result_taken();
-    return result.copy();
+    return result.result().copy();
   } else {
     if (!result.take_result()) detail::throw_result_taken();
-    return result.move_out();
+    return result.result().move_out();
   }
 }
 
@@ -222,7 +222,7 @@ template <class T>
 T task<T>::get(boost::source_location const& place) {
   auto& result = static_cast<detail::task_result<T>&>(join(place));
   if (!result.take_result()) detail::throw_result_taken();
-  return result.move_out();
+  return result.result().move_out();
 }
 
 template <class T>

@@ -14,6 +14,9 @@
 // an outer one waits there until the shields around it are gone. Levels are counted per frame, so that a scope inside a
 // shield does not see what waits outside.
 //
+// While an exception unwinds the stack, another one that came out of it would end the program: then nothing is thrown,
+// save to a scope inside a shield that was opened since, which is what catches it.
+//
 // Guarded by the lock of the task; deliverable() and count() may be asked without it.
 
 #include <atomic>
@@ -26,6 +29,7 @@ enum class request_stage : std::uint8_t { none, pending, taken };
 
 struct cancel_frame {
   cancel_frame* outer = nullptr;
+  unsigned unwinding = 0;  // how many exceptions were unwinding the stack when it was opened
   unsigned count = 0;  // requests not taken back by uncancel
   unsigned fresh = 0;  // those of them that were not thrown yet: at most one batch, of which one is thrown
   request_stage stage = request_stage::none;

@@ -24,8 +24,18 @@ task_state& enter(boost::source_location const& place);
 /// its waiter off all lists first; then it calls settle().
 [[nodiscard]] claim suspend(waiter& w) noexcept;
 
-/// How a wait ended: throws the request if it was cancelled, deadlock_error if it was closed.
-void settle(task_state& task, claim how);
+/// Spends the request of a task whose wait was cancelled: the caller throws it.
+[[nodiscard]] cancelled_error take_request(task_state& task) noexcept;
+[[noreturn]] void throw_deadlock(task_state& task);
+
+/// How a wait ended: throws the request if it was cancelled, deadlock_error if it was closed. A part of its caller,
+/// since each frame between a throw and its handler costs 130 ns, and one with something to destroy 400 ns.
+[[gnu::always_inline]] inline void settle(task_state& task, claim how) {
+  if (how == claim::notified) [[likely]]
+    return;
+  if (how == claim::cancelled) throw take_request(task);
+  throw_deadlock(task);
+}
 
 /// Lets every task run that is ready now. Enters by itself.
 void yield_now(boost::source_location const& place);

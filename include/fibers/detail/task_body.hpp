@@ -21,10 +21,25 @@ concept body = std::invocable<std::decay_t<F>>;
 template <body F>
 using result_of = std::invoke_result_t<std::decay_t<F>>;
 
+/// Room for what a callable returns, be it a value, a reference or nothing.
 template <class R>
-class task_result : public task_state {
+class result_slot {
  public:
-  static_assert(!std::is_rvalue_reference_v<R>, "a task cannot return an rvalue reference: return a value");
+  static_assert(!std::is_rvalue_reference_v<R>, "an rvalue reference cannot be kept: return a value");
+
+  template <class F, class... Arguments>
+  void fill(F&& callable, Arguments&&... arguments) {
+    if constexpr (std::is_void_v<R>) {
+      std::invoke(std::forward<F>(callable), std::forward<Arguments>(arguments)...);
+      value_.emplace();
+    } else if constexpr (std::is_reference_v<R>) {
+      value_ = &std::invoke(std::forward<F>(callable), std::forward<Arguments>(arguments)...);
+    } else {
+      value_.emplace(std::invoke(std::forward<F>(callable), std::forward<Arguments>(arguments)...));
+    }
+  }
+  void clear() noexcept { value_.reset(); }
+  bool filled() const noexcept { return value_.has_value(); }
 
   R move_out() {
     if constexpr (std::is_reference_v<R>) {
@@ -33,7 +48,9 @@ class task_result : public task_state {
       return std::move(*value_);
     }
   }
-  R copy() const requires(!std::is_void_v<R>) {
+  R copy() const
+    requires(!std::is_void_v<R>)
+  {
     if constexpr (std::is_reference_v<R>) {
       return **value_;
     } else {
@@ -41,14 +58,22 @@ class task_result : public task_state {
     }
   }
 
- protected:
-  using stored =
-      std::conditional_t<std::is_void_v<R>, std::monostate,
-                         std::conditional_t<std::is_reference_v<R>, std::remove_reference_t<R>*, std::remove_cv_t<R>>>;
-
-  void drop_value() noexcept final { value_.reset(); }
-
+ private:
+  using stored = std::conditional_t<
+      std::is_void_v<R>, std::monostate,
+      std::conditional_t<std::is_reference_v<R>, std::remove_reference_t<R>*, std::remove_cv_t<R>>>;
   std::optional<stored> value_;
+};
+
+template <class R>
+class task_result : public task_state {
+ public:
+  result_slot<R>& result() noexcept { return result_; }
+
+ private:
+  void drop_value() noexcept final { result_.clear(); }
+
+  result_slot<R> result_;
 };
 
 template <class F, class R>
@@ -58,15 +83,7 @@ class task_body final : public task_result<R> {
   explicit task_body(G&& callable) : callable_(std::in_place, std::forward<G>(callable)) {}
 
  private:
-  void call() override {
-    if constexpr (std::is_void_v<R>) {
-      std::invoke(std::move(*callable_));
-    } else if constexpr (std::is_reference_v<R>) {
-      this->value_ = &std::invoke(std::move(*callable_));
-    } else {
-      this->value_.emplace(std::invoke(std::move(*callable_)));
-    }
-  }
+  void call() override { this->result().fill(std::move(*callable_)); }
   void drop_callable() noexcept override { callable_.reset(); }
 
   std::optional<F> callable_;

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// What tests of tasks stand on: virtual time, a record of what happened when, and a look at what is left at the end.
+
+#include <fibers/run.hpp>
+#include <fibers/task_local.hpp>
+#include <memory>
+#include <ostream>
+#include <sstream>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "catch.hpp"
+
+#if defined(FIBERS_ADDRESS_SANITIZER) || defined(FIBERS_THREAD_SANITIZER)
+#define FIBERS_TESTING_SANITIZED 1
+#else
+#define FIBERS_TESTING_SANITIZED 0
+#endif
+
+namespace fibers::testing {
+
+/// The thread sanitizer serves 8,128 fibers, and the address sanitizer needs five times the mappings.
+inline constexpr bool sanitized = FIBERS_TESTING_SANITIZED != 0;
+
+/// What happened, in order, each with the running loop's time in seconds: "starts@0, is cancelled@2.5". One thread.
+class record {
+ public:
+  void operator()(std::string_view what) {
+    std::ostringstream entry;
+    entry << (text_.empty() ? "" : ", ") << what << '@'
+          << std::chrono::duration<double>(clock::now().time_since_epoch()).count();
+    text_ += entry.str();
+  }
+  friend bool operator==(record const& r, std::string_view text) { return r.text_ == text; }
+  friend std::ostream& operator<<(std::ostream& out, record const& r) { return out << r.text_; }
+
+ private:
+  std::string text_;
+};
+
+/// How a call ended: "returned", "returned 5", "cancelled", "cancelled: too slow", "failed: no such file".
+template <class F>
+std::string how(F&& call) {
+  try {
+    if constexpr (std::is_void_v<std::invoke_result_t<F&>>) {
+      call();
+      return "returned";
+    } else {
+      std::ostringstream text;
+      text << "returned " << call();
+      return text.str();
+    }
+  } catch (cancelled_error const& error) {
+    return error.message().empty() ? "cancelled" : "cancelled: " + error.message();
+  } catch (std::exception const& error) {
+    return std::string("failed: ") + error.what();
+  }
+}
+
+/// Counts those that are alive, on one thread.
+struct counted {
+  counted() noexcept { ++alive; }
+  counted(counted const&) noexcept { ++alive; }
+  counted& operator=(counted const&) = default;
+  ~counted() { --alive; }
+  static inline int alive = 0;
+};
+
+/// A test case whose tasks run in virtual time, which begins at 0. At its end nothing is left: no task, no object that
+/// is counted, and no exception that nobody fetched and the case did not expect.
+class virtual_time {
+ public:
+  virtual_time() = default;
+  virtual_time(virtual_time const&) = delete;
+  virtual_time& operator=(virtual_time const&) = delete;
+  ~virtual_time() {
+    CHECK(unfetched.empty());
+    CHECK(counted::alive == 0);
+    CHECK(tasks_left() == 0);
+  }
+
+ protected:
+  template <class F>
+  auto run(F main) {
+    return fibers::run(options(), [this, &main]() -> decltype(auto) {
+      auto const mark = std::make_shared<int>();
+      marks_.emplace_back(mark);
+      inherited.set(mark);
+      return main();
+    });
+  }
+
+  run_options options() {
+    run_options o;
+    o.clock = clock_kind::virtual_time;
+    o.on_unhandled = [this](std::string const& task, std::exception_ptr error) {
+      unfetched.push_back(task + ": " + how([&] { std::rethrow_exception(error); }));
+    };
+    return o;
+  }
+
+  /// In how many runs was a task spawned that is not gone by now? Each inherits a mark, and has it as long as it lives.
+  std::size_t tasks_left() const {
+    std::size_t count = 0;
+    for (auto const& mark : marks_) count += mark.expired() ? 0 : 1;
+    return count;
+  }
+
+  record seen;
+  std::vector<std::string> unfetched;  // "parse: failed: no digit"
+
+ private:
+  static inline task_local<std::shared_ptr<int>> inherited;
+  std::vector<std::weak_ptr<int>> marks_;
+};
+
+}  // namespace fibers::testing
+
+namespace Catch {
+template <>
+struct StringMaker<fibers::cancelled_error> {
+  static std::string convert(fibers::cancelled_error const& error) { return error.what(); }
+};
+}  // namespace Catch
+
+CATCH_TRANSLATE_EXCEPTION(fibers::cancelled_error const& error) { return error.what(); }
