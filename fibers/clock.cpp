@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
+#include <array>
+#include <cstdio>
 #include <fibers/clock.hpp>
 
 namespace fibers {
@@ -15,6 +17,20 @@ time_point detail::deadline_after(duration length) noexcept {
   if (length > duration::zero() && now > time_point::max() - length) return time_point::max();
   if (length < duration::zero() && now < time_point::min() - length) return time_point::min();
   return now + length;
+}
+
+std::string detail::to_string(duration length) {
+  struct unit {
+    double seconds;
+    char const* name;
+  };
+  constexpr std::array units = {unit{1, "s"}, unit{1e-3, "ms"}, unit{1e-6, "us"}, unit{1e-9, "ns"}};
+  auto const seconds = std::chrono::duration<double>(length).count();
+  auto const* chosen = &units.front();
+  while (seconds != 0 && std::abs(seconds) < chosen->seconds && chosen != &units.back()) ++chosen;
+  char text[32];
+  std::snprintf(text, sizeof text, "%g %s", seconds / chosen->seconds, chosen->name);
+  return text;
 }
 
 void detail::use_virtual_now(time_point const* now) noexcept { virtual_now = now; }

@@ -48,6 +48,8 @@ std::string describe(std::string const& message, cancel_origin const& origin) {
 }  // namespace
 
 struct cancelled_error::record {
+  record(std::string m, cancel_origin o) : message(std::move(m)), origin(std::move(o)) {}
+
   std::string message;
   cancel_origin origin;
   mutable std::once_flag described = {};  // most are never printed

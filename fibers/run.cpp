@@ -38,9 +38,8 @@ class shutdown_report final : public timer {
   }
   static void report(timer& due) noexcept {
     auto& self = static_cast<shutdown_report&>(due);
-    auto const seconds = std::chrono::duration<double>(self.after_).count();
-    std::fprintf(stderr, "fibers: run() is over, and since %g s waits for tasks that were cancelled:%s\n", seconds,
-                 self.loop_.describe_tasks().c_str());
+    std::fprintf(stderr, "fibers: run() is over, and since %s waits for tasks that were cancelled:%s\n",
+                 to_string(self.after_).c_str(), self.loop_.describe_tasks().c_str());
     self.after_ = self.after_ > duration::max() / 2 ? duration::max() : 2 * self.after_;
     self.arm();
   }

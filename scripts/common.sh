@@ -17,7 +17,7 @@ quietly() {
   output=$("${@:2}" 2>&1 </dev/null) || { tail -n "$1" <<<"$output" >&2; return 1; }
 }
 
-# A command, as in CXX=clang++. Meson looks for ccache by itself.
+# A command, as in CXX=clang++; ccache comes back in prepare.
 compiler=${CXX:-}
 compiler=${compiler#ccache }
 if [ -z "$compiler" ]; then
@@ -129,7 +129,9 @@ prepare() {
   require $2
   say "configuring $1 for $compiler"
   rm -rf "$1"  # may be a half configured one
-  CXX=$compiler quietly 3 meson setup "$1" "${@:3}"
+  local ccache=
+  if have ccache; then ccache='ccache '; fi  # with CXX set, Meson does not look for it
+  CXX=$ccache$compiler quietly 3 meson setup "$1" "${@:3}"
 }
 
 # build DIRECTORY [TARGET…]

@@ -22,7 +22,7 @@ ROWS = [
     # 3 task
     ["task", "this_task", "task_local", "run"],
     # 4 scopes
-    ["timeout", "shield", "task_group", "exception_group", "gather", "wait", "race"],
+    ["timeout", "shield", "exception_group", "task_group", "wait", "gather", "race"],
     # 5 sync
     ["event", "mutex", "shared_mutex", "condition_variable", "semaphore", "barrier", "latch", "queue"],
     # 6 world

@@ -14,7 +14,10 @@ constexpr std::uint64_t ids_per_block = 1024;
 constinit std::atomic<std::uint64_t> ids_given_out = 0;
 }  // namespace
 
-loop::loop(std::unique_ptr<parker> p) noexcept : parker_(std::move(p)), inbox_(*parker_) { current_ = this; }
+loop::loop(std::unique_ptr<parker> p, std::shared_ptr<unhandled_exception_hook const> on_unhandled) noexcept
+    : parker_(std::move(p)), inbox_(*parker_), on_unhandled_(std::move(on_unhandled)) {
+  current_ = this;
+}
 
 loop::~loop() {
   // If no other loop took a block since, the numbers that were not used are the next loop's.

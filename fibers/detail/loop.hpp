@@ -64,6 +64,9 @@ class loop {
 
   timer_queue& timers() noexcept { return timers_; }
 
+  /// The loop has its turn when the running task next suspends, though others are ready.
+  void end_turn() noexcept { budget_ = 0; }
+
   /// Another thread has news of a task, which cannot end meanwhile. Any thread.
   void post(task_state& task, inbox_entry::note note) noexcept {
     inbox_.post(task, note, [&task] { intrusive_ptr_add_ref(&task); });
@@ -81,11 +84,14 @@ class loop {
   void call_back_later(std::unique_ptr<done_callback> callback) noexcept {
     *callbacks_end_ = std::move(callback);
     callbacks_end_ = &(*callbacks_end_)->next;
-    budget_ = 0;
+    end_turn();
   }
 
   /// Counts a chance to give way that the running task has not taken. True: it should now.
   bool turn_is_over() noexcept { return --budget_ <= 0; }
+
+  /// Null: stderr is told.
+  std::shared_ptr<unhandled_exception_hook const> const& on_unhandled() const noexcept { return on_unhandled_; }
 
   /// Who waited when nothing could ever run again.
   std::string const& deadlock() const noexcept { return deadlock_; }
@@ -95,7 +101,7 @@ class loop {
   std::string describe_tasks();
 
  protected:
-  explicit loop(std::unique_ptr<parker> p) noexcept;
+  loop(std::unique_ptr<parker> p, std::shared_ptr<unhandled_exception_hook const> on_unhandled) noexcept;
   ~loop();
 
   // Initial-exec: one load, where a library would else call a function to find it.
@@ -116,6 +122,7 @@ class loop {
   std::unique_ptr<done_callback>* callbacks_end_ = &callbacks_;
 
  private:
+  std::shared_ptr<unhandled_exception_hook const> const on_unhandled_;
   std::string deadlock_;
   std::uint64_t next_id_ = 0;  // the last number given to a task
   std::uint64_t last_id_ = 0;  // of the block

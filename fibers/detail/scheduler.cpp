@@ -17,9 +17,8 @@
 namespace fibers::detail {
 
 scheduler::scheduler(settings s)
-    : loop(std::move(s.how_to_sleep)),
+    : loop(std::move(s.how_to_sleep), std::move(s.on_unhandled)),
       virtual_time_(s.virtual_time),
-      on_unhandled_(std::move(s.on_unhandled)),
       stacks_(s.stack_size),
       overflow_watch_(stacks_, &describe_running) {}
 
@@ -74,6 +73,9 @@ void scheduler::work(void* self) noexcept {
 }
 
 void scheduler::end(task_state& task, ending how) noexcept {
+  // If nobody can ask for the value, it goes while the task still runs: it may hold a task<>, and so suspend.
+  if (how == ending::returned && task.owners_.count() == 1) task.drop_value();
+
   std::unique_lock guard(task.lock());
   if (how == ending::returned && task.cancels().deliverable()) {
     // It was asked to stop, and came to no suspension point any more.
@@ -83,7 +85,7 @@ void scheduler::end(task_state& task, ending how) noexcept {
     task.drop_value();
     guard.lock();
   }
-  if (how == ending::failed && on_unhandled_ != nullptr) task.extra().on_unhandled = on_unhandled_;
+  if (how == ending::failed && on_unhandled() != nullptr) task.extra().on_unhandled = on_unhandled();
   auto callbacks = task.finish(how);
   guard.unlock();
 
@@ -95,6 +97,7 @@ void scheduler::end(task_state& task, ending how) noexcept {
   if (task.parent() != nullptr) task.parent()->child_ended(task);
   if (task.awaited_by_loop_) --awaited_;
   tasks_.erase(tasks_.iterator_to(task));
+  running_ = nullptr;  // what may go with the task, and a hook that is told of it, must not suspend it any more
   intrusive_ptr_release(&task);
 }
 
@@ -186,7 +189,7 @@ void scheduler::call_back_first() {
   } catch (abi::__forced_unwind&) {
     throw;
   } catch (...) {
-    report_unhandled(on_unhandled_.get(), *callback->task, std::current_exception(), "a callback of ");
+    report_unhandled(on_unhandled().get(), *callback->task, std::current_exception(), "a callback of ");
   }
 }
 

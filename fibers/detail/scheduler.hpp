@@ -70,7 +70,7 @@ class scheduler final : public loop {
   context& next() noexcept {
     if (--budget_ > 0 && !ready_.empty()) [[likely]] {
       task_state& task = *ready_.first();
-      if (auto* const target = task.context_.begun() ? &task.context_ : worker_context()) [[likely]] {
+      if (auto* const target = task.stage() == stage::created ? worker_context() : &task.context_) [[likely]] {
         ready_.pop();
         running_ = &task;
         return *target;
@@ -104,7 +104,6 @@ class scheduler final : public loop {
   unsigned colour_ = 0;
 
   bool const virtual_time_;
-  std::shared_ptr<unhandled_exception_hook const> const on_unhandled_;
   stack_pool stacks_;
   overflow_watch overflow_watch_;
 };

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cmath>
 #include <stdexcept>
+#include <string>
 #include <type_traits>
 
 namespace fibers {
@@ -35,6 +36,10 @@ struct no_timeout_t {
 };
 inline constexpr no_timeout_t no_timeout{};
 
+/// Any length of time, as a parameter: a chrono duration of any kind, rounded up to what the clock counts, so that
+/// nothing is early; or no_timeout. Throws std::invalid_argument for NaN.
+class time_limit;
+
 namespace detail {
 
 /// Any duration as ours: rounded up, so that nothing is early, and cut to what fits. Throws
@@ -57,9 +62,26 @@ constexpr duration to_duration(no_timeout_t) noexcept { return duration::max(); 
 /// Now and so much; time_point::max() if that is too far away to be a time.
 time_point deadline_after(duration length) noexcept;
 
+/// "1.5 s", "20 ms"
+std::string to_string(duration length);
+
 /// Set by a loop in virtual time for its thread; else null.
 void use_virtual_now(time_point const* now) noexcept;
 
 }  // namespace detail
+
+class time_limit {
+ public:
+  template <class Rep, class Period>
+  time_limit(std::chrono::duration<Rep, Period> length) : length_(detail::to_duration(length)) {}
+  time_limit(no_timeout_t) noexcept : length_(duration::max()) {}
+
+  duration length() const noexcept { return length_; }
+  /// The deadline, counted from now.
+  time_point from_now() const noexcept { return detail::deadline_after(length_); }
+
+ private:
+  duration length_;
+};
 
 }  // namespace fibers

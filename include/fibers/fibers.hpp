@@ -7,10 +7,21 @@
 #error "fibers needs C++20: compile with -std=c++20, or with Meson set default_options: ['cpp_std=c++20']"
 #endif
 
-#include <fibers/clock.hpp>
+// clang-format off
 #include <fibers/error.hpp>
+#include <fibers/clock.hpp>
 #include <fibers/outcome.hpp>
+
 #include <fibers/run.hpp>
 #include <fibers/task.hpp>
-#include <fibers/task_local.hpp>
 #include <fibers/this_task.hpp>
+#include <fibers/task_local.hpp>
+
+#include <fibers/timeout.hpp>
+#include <fibers/shield.hpp>
+#include <fibers/exception_group.hpp>
+#include <fibers/task_group.hpp>
+#include <fibers/wait.hpp>
+#include <fibers/gather.hpp>
+#include <fibers/race.hpp>
+// clang-format on

@@ -169,6 +169,7 @@ struct task_access {
     return Handle(std::move(state));
   }
   static task_ptr const& state(task_base const& handle) noexcept { return handle.state_; }
+  static task_ptr checked(task_base const& handle) { return task_ptr(&handle.state()); }
 };
 
 /// Gives a new task to the running loop.

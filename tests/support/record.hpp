@@ -34,6 +34,8 @@ class record {
           << std::chrono::duration<double>(clock::now().time_since_epoch()).count();
     text_ += entry.str();
   }
+  std::string const& text() const { return text_; }
+  bool contains(std::string_view text) const { return text_.find(text) != std::string::npos; }
   friend bool operator==(record const& r, std::string_view text) { return r.text_ == text; }
   friend std::ostream& operator<<(std::ostream& out, record const& r) { return out << r.text_; }
 
@@ -84,7 +86,7 @@ class virtual_time {
 
  protected:
   template <class F>
-  auto run(F main) {
+  decltype(auto) run(F main) {
     return fibers::run(options(), [this, &main]() -> decltype(auto) {
       auto const mark = std::make_shared<int>();
       marks_.emplace_back(mark);
@@ -118,12 +120,5 @@ class virtual_time {
 };
 
 }  // namespace fibers::testing
-
-namespace Catch {
-template <>
-struct StringMaker<fibers::cancelled_error> {
-  static std::string convert(fibers::cancelled_error const& error) { return error.what(); }
-};
-}  // namespace Catch
 
 CATCH_TRANSLATE_EXCEPTION(fibers::cancelled_error const& error) { return error.what(); }

@@ -37,8 +37,8 @@ class context {
 
   // What a sanitizer wants to know of a fiber before it goes on. Always here, so that a program and the library may be
   // built with different options.
-  void* sanitizer_stack_ = nullptr;
-  std::size_t sanitizer_size_ = 0;
+  [[maybe_unused]] void* sanitizer_stack_ = nullptr;
+  [[maybe_unused]] std::size_t sanitizer_size_ = 0;
 };
 
 }  // namespace fibers::detail

@@ -88,7 +88,13 @@ struct done_callback {
   task_ptr task;
 };
 
-class task_state : public inbox_entry, public boost::intrusive::list_base_hook<> {
+/// A child's place in its group.
+struct child_tag;
+struct child_hook : boost::intrusive::list_base_hook<boost::intrusive::tag<child_tag>> {
+  unsigned cancelled_in_round = 0;  // of the group's
+};
+
+class task_state : public inbox_entry, public boost::intrusive::list_base_hook<>, public child_hook {
  public:
   task_state() noexcept;
   task_state(task_state const&) = delete;

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#include <fibers/detail/suspend.hpp>
+#include <fibers/gather.hpp>
+
+#include "detail/loop.hpp"
+#include "detail/task_state.hpp"
+
+namespace fibers::detail {
+
+void wait_for_all(std::span<task_ptr const> tasks, tolerate errors, boost::source_location const& place) {
+  auto const enough = errors == tolerate::yes ? until::all : until::one_failed_or_cancelled;
+  if (auto* const bad = wait_for_ends(tasks, enough, pass_on::yes, time_point::max(), place)) bad->throw_error();
+}
+
+void with_gather_group(std::function<void(task_group&)> const& body, boost::source_location const& place) {
+  std::vector<std::exception_ptr> errors;
+  try {
+    with_task_group([&](task_group& group) { body(group); }, place);
+    return;
+  } catch (exception_group const& group) {
+    errors = group.exceptions();
+  }
+  auto& task = this_task_state(place);
+  for (std::size_t i = 1; i < errors.size(); ++i) {
+    report_unhandled(task.loop().on_unhandled().get(), task, errors[i], "another callable of gather() in ");
+  }
+  std::rethrow_exception(errors.front());
+}
+
+}  // namespace fibers::detail

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#include <fibers/detail/suspend.hpp>
+#include <fibers/race.hpp>
+#include <mutex>
+
+#include "detail/loop.hpp"
+#include "detail/task_state.hpp"
+
+namespace fibers::detail {
+
+bool race_course::win(task_group& group) {
+  if (won_.exchange(true)) return false;
+  won_in_time_ = !group.going_down();
+  group.stop({}, place_);
+  return true;
+}
+
+void race_course::run(std::function<void(task_group&)> const& start) {
+  try {
+    with_task_group(start, place_);
+  } catch (cancelled_error const& request) {
+    if (!won_in_time_) throw;
+    auto& self = this_task_state(place_);
+    std::scoped_lock const guard(self.lock());
+    self.cancels().rearm(request);
+  } catch (exception_group const& errors) {  // spawning failed
+    std::rethrow_exception(errors.exceptions().front());
+  }
+  if (error_ != nullptr) std::rethrow_exception(error_);
+}
+
+void race_course::report(std::exception_ptr const& error) const noexcept {
+  if (auto* const task = running_task()) {
+    report_unhandled(task->loop().on_unhandled().get(), *task, error, "having lost a race(), ");
+  }
+}
+
+}  // namespace fibers::detail

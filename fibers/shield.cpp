@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#include <fibers/detail/suspend.hpp>
+#include <fibers/shield.hpp>
+#include <mutex>
+
+#include "detail/loop.hpp"
+#include "detail/task_state.hpp"
+
+namespace fibers::detail {
+
+shield_block::shield_block(boost::source_location const& place) : task_(this_task_state(place)) {
+  frame_.unwinding = static_cast<unsigned>(std::uncaught_exceptions());
+  std::scoped_lock const guard(task_.lock());
+  task_.cancels().open(frame_);
+}
+
+shield_block::~shield_block() {
+  std::scoped_lock const guard(task_.lock());
+  task_.cancels().close(frame_);
+}
+
+void report_failed_cleanup(std::exception_ptr const& error) noexcept {
+  if (auto* const task = running_task())
+    report_unhandled(task->loop().on_unhandled().get(), *task, error, "a cleanup_guard of ");
+}
+
+}  // namespace fibers::detail

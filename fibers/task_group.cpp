@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: BSL-1.0
+
+// Who is told what, and by whom:
+//
+//   a child ends        it tells the group (child_ended), without a lock of its own. The first that fails aborts: it
+//                       cancels the others and the owner, and only then leaves children_, so that the group is still
+//                       there. The last to leave wakes the owner, as its last touch.
+//   the owner leaves    the body's failure or cancellation aborts; then it waits for children_ to be empty.
+//
+// Requests are made without the group's lock, since they may call stop callbacks, which may call us.
+
+#include <fibers/detail/request.hpp>
+#include <fibers/detail/suspend.hpp>
+#include <fibers/task_group.hpp>
+#include <mutex>
+#include <vector>
+
+namespace fibers {
+
+using detail::make_request;
+
+task_group::task_group(boost::source_location const& place)
+    : owner_(detail::this_task_state(place)),
+      frame_(owner_.cancels().innermost()),
+      level_(owner_.cancels().level()),
+      place_(place) {}
+
+void task_group::start(detail::task_state& child, std::string_view name, boost::source_location const& place) {
+  {
+    std::scoped_lock const guard(lock_);
+    if (aborting_ || closed_) {
+      throw invalid_state_error("fibers: spawn() in a task group that is " +
+                                std::string(closed_ ? "over"
+                                            : stopped_
+                                                ? "being stopped"
+                                                : "going down, because it or a child of it failed or was cancelled") +
+                                " (" + detail::to_string(place) + ")");
+    }
+    child.cancelled_in_round = round_;
+    children_.push_back(child);
+    intrusive_ptr_add_ref(&child);
+  }
+  child.parent(this);
+  try {
+    detail::start(child, name, place);
+  } catch (...) {
+    child.parent(nullptr);
+    std::scoped_lock const guard(lock_);
+    children_.erase(children_.iterator_to(child));
+    intrusive_ptr_release(&child);
+    throw;
+  }
+}
+
+void task_group::child_ended(detail::task_state& child) noexcept {
+  bool const failed = child.ending() == detail::ending::failed;
+  if (failed) {
+    std::unique_lock guard(lock_);
+    bool const first = !asked_owner_ && !aborting_;
+    if (first) asked_owner_ = true;
+    guard.unlock();
+    if (first) {
+      auto const why = make_request({}, cancel_origin::kind::task_group, place_);
+      abort(why);
+      request_cancel(owner_, frame_, why);
+    }
+  }
+
+  std::unique_lock guard(lock_);
+  children_.erase(children_.iterator_to(child));
+  if (failed) failed_.push_back(child);  // with our share in it
+  detail::waiter* ready = nullptr;
+  if (children_.empty() && waiter_ != nullptr && waiter_->try_claim(detail::claim::notified)) ready = waiter_;
+  guard.unlock();
+  if (!failed) intrusive_ptr_release(&child);  // its loop still shares in it
+  if (ready != nullptr) wake(*ready);
+}
+
+void task_group::abort(cancelled_error const& why) noexcept {
+  {
+    std::scoped_lock const guard(lock_);
+    aborting_ = true;
+  }
+  cancel_children(why);
+}
+
+// Those that are there now, each once: they go round the list.
+void task_group::cancel_children(cancelled_error const& why) noexcept {
+  std::unique_lock guard(lock_);
+  ++round_;
+  while (!children_.empty() && children_.front().cancelled_in_round != round_) {
+    detail::task_ptr const child(&children_.front());
+    child->cancelled_in_round = round_;
+    children_.splice(children_.end(), children_, children_.begin());
+    guard.unlock();
+    request_cancel(*child, why);
+    guard.lock();
+  }
+}
+
+void task_group::cancel_all(std::string_view message, boost::source_location const& place) {
+  cancel_children(make_request(message, cancel_origin::kind::task_group, place));
+}
+
+void task_group::stop(std::string_view message, boost::source_location const& place) {
+  {
+    std::scoped_lock const guard(lock_);
+    if (stopped_ || closed_) return;
+    stopped_ = true;
+    if (aborting_) return;  // on its way already
+    aborting_ = true;
+    asked_owner_ = true;
+  }
+  auto const why = make_request(message, cancel_origin::kind::task_group, place);
+  cancel_children(why);
+  request_cancel(owner_, frame_, why);
+}
+
+std::size_t task_group::size() const {
+  std::scoped_lock const guard(lock_);
+  return children_.size();
+}
+
+bool task_group::going_down() const {
+  std::scoped_lock const guard(lock_);
+  return aborting_;
+}
+
+// A suspension point if there is something to wait for.
+void task_group::wait_for_children(detail::on_cancel response) {
+  if (size() == 0) return;
+  if (response == detail::on_cancel::withdraw) detail::enter(place_);
+  detail::waiter w(owner_, place_, response);
+  {
+    std::scoped_lock const guard(lock_);
+    if (children_.empty()) return;
+    waiter_ = &w;
+  }
+  auto const how = detail::suspend(w);
+  {
+    std::scoped_lock const guard(lock_);
+    waiter_ = nullptr;
+  }
+  detail::settle(owner_, how);
+}
+
+void task_group::leave(std::exception_ptr failure, std::optional<cancelled_error> cancelled) {
+  if (failure != nullptr || cancelled.has_value()) {
+    std::unique_lock guard(lock_);
+    bool const first = !aborting_;
+    guard.unlock();
+    if (first) abort(cancelled.has_value() ? *cancelled : make_request({}, cancel_origin::kind::task_group, place_));
+  }
+
+  std::exception_ptr deadlock;
+  for (;;) {
+    try {
+      wait_for_children(deadlock == nullptr ? detail::on_cancel::withdraw : detail::on_cancel::hold);
+      std::scoped_lock const guard(lock_);
+      closed_ = children_.empty();
+      if (closed_) break;
+    } catch (cancelled_error const& request) {
+      std::unique_lock guard(lock_);
+      bool const first = !aborting_;
+      // Else the children were asked already, and are given the time they need.
+      if (first || (stopped_ && !cancelled.has_value())) cancelled = request;
+      guard.unlock();
+      if (first) abort(request);
+    } catch (deadlock_error const&) {  // it comes out bare, once the children have been told to end
+      deadlock = std::current_exception();
+      abort(make_request({}, cancel_origin::kind::task_group, place_));
+    }
+  }
+
+  std::vector<std::exception_ptr> errors;
+  while (!failed_.empty()) {
+    detail::task_ptr const child(&failed_.front(), false);
+    failed_.pop_front();
+    errors.push_back(child->error());
+  }
+  if (failure != nullptr) errors.push_back(std::move(failure));
+  if (deadlock != nullptr) errors.clear();
+
+  std::unique_lock guard(owner_.lock());
+  auto& requests = owner_.cancels();
+  if (asked_owner_ && requests.uncancel(frame_) <= level_ && stopped_) cancelled.reset();
+  if (!errors.empty()) {
+    if (frame_.count > 0) requests.rearm({});  // whoever asked for the owner's end must not be lost behind the errors
+    guard.unlock();
+    throw exception_group("task group", std::move(errors));
+  }
+  guard.unlock();
+  if (deadlock != nullptr) std::rethrow_exception(deadlock);
+  if (cancelled.has_value()) throw *cancelled;
+}
+
+void detail::throw_no_result() {
+  throw invalid_state_error("fibers: the task group was stopped before its body had a result to return");
+}
+
+}  // namespace fibers

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#include <fibers/detail/request.hpp>
+#include <fibers/detail/suspend.hpp>
+#include <fibers/timeout.hpp>
+#include <mutex>
+#include <string>
+
+#include "detail/loop.hpp"
+
+namespace fibers {
+
+timeout_scope::timeout_scope(time_point deadline, duration limit, boost::source_location const& place)
+    : timer(&expire),
+      task_(detail::this_task_state(place)),
+      frame_(task_.cancels().innermost()),
+      level_(task_.cancels().level()),
+      place_(place) {
+  arm(deadline, limit);
+}
+
+void timeout_scope::arm(time_point deadline, duration limit) {
+  deadline_ = deadline;
+  limit_ = limit;
+  if (deadline == time_point::max()) return;
+  task_.loop().timers().add(*this, deadline);
+  if (limit <= duration::zero()) task_.loop().end_turn();
+}
+
+void timeout_scope::reschedule(time_point deadline) {
+  if (expired_) {
+    throw invalid_state_error("fibers: this timeout has expired; reschedule() it before its deadline");
+  }
+  if (armed()) task_.loop().timers().remove(*this);
+  arm(deadline, deadline == time_point::max() ? duration::max() : deadline - clock::now());
+}
+
+void timeout_scope::reschedule_after(time_limit from_now) { reschedule(from_now.from_now()); }
+
+void timeout_scope::expire(timer& due) noexcept {
+  auto& self = static_cast<timeout_scope&>(due);
+  self.expired_ = true;
+  if (self.task_.stage() == detail::stage::suspended) self.waited_at_ = self.task_.waiter()->place();
+  detail::request_cancel(self.task_, self.frame_, detail::make_request({}, cancel_origin::kind::timeout, self.place_));
+}
+
+bool timeout_scope::leave() noexcept {
+  if (left_) return false;
+  left_ = true;
+  if (armed()) task_.loop().timers().remove(*this);
+  if (!expired_) return false;
+  std::scoped_lock const guard(task_.lock());
+  return task_.cancels().uncancel(frame_) <= level_;
+}
+
+void timeout_scope::throw_timeout() const {
+  std::string text =
+      "timed out after " + detail::to_string(limit_) + " (limit set at " + detail::to_string(place_) + ")";
+  if (waited_at_.line() != 0) {
+    text += ", while waiting at " + detail::to_string(waited_at_) + " (" + waited_at_.function_name() + ")";
+  }
+  throw timeout_error(text);
+}
+
+bool detail::end_now(task_base const& task, boost::source_location const& place) {
+  if (task.done()) return false;
+  request_cancel(*task_access::state(task), make_request({}, cancel_origin::kind::timeout, place));
+  task.wait(place);
+  return task.cancelled();
+}
+
+}  // namespace fibers

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#include <algorithm>
+#include <atomic>
+#include <fibers/detail/suspend.hpp>
+#include <fibers/detail/timer_queue.hpp>
+#include <fibers/timeout.hpp>
+#include <fibers/wait.hpp>
+#include <mutex>
+#include <stdexcept>
+#include <unordered_set>
+
+#include "detail/loop.hpp"
+
+namespace fibers::detail {
+
+namespace {
+
+bool is_enough(until enough, task_state const& ended) noexcept {
+  switch (enough) {
+    case until::all:
+      return false;
+    case until::one:
+      return true;
+    case until::one_failed:
+      return ended.ending() == ending::failed;
+    case until::one_failed_or_cancelled:
+      return ended.ending() != ending::returned;
+  }
+  return false;
+}
+
+// One wait for several ends. Tasks may end on several threads at once.
+class ends_watch {
+ public:
+  ends_watch(waiter& w, until enough, std::size_t tasks) noexcept : waiter_(w), enough_(enough), left_(tasks + 1) {}
+
+  void ended(task_state& task) noexcept {
+    if (is_enough(enough_, task)) {
+      task_state* nobody = nullptr;
+      decisive_.compare_exchange_strong(nobody, &task);
+      notify();
+    } else if (left_.fetch_sub(1) == 1) {
+      notify();
+    }
+  }
+
+  /// All were seen, and this many had ended before. True: that were all.
+  bool begin(std::size_t ended_before) noexcept { return left_.fetch_sub(ended_before + 1) == ended_before + 1; }
+
+  task_state* decisive() const noexcept { return decisive_.load(); }
+
+ private:
+  void notify() noexcept {
+    if (waiter_.try_claim(claim::notified)) wake(waiter_);
+  }
+
+  waiter& waiter_;
+  until const enough_;
+  std::atomic<std::size_t> left_;
+  std::atomic<task_state*> decisive_ = nullptr;
+};
+
+struct ends_observer final : end_observer {
+  void ended(task_state& task) noexcept override { watch->ended(task); }
+  ends_watch* watch = nullptr;
+};
+
+// Ends a wait at its deadline, after all else that is due at that time.
+struct deadline_timer final : timer {
+  deadline_timer(waiter& w, timer_queue& q) noexcept : timer(&expire), sleeper(w), queue(q) {}
+  ~deadline_timer() {
+    if (armed()) queue.remove(*this);
+  }
+  deadline_timer(deadline_timer const&) = delete;
+  deadline_timer& operator=(deadline_timer const&) = delete;
+
+  static void expire(timer& due) noexcept {
+    auto& self = static_cast<deadline_timer&>(due);
+    if (!self.went_behind) {
+      self.went_behind = true;
+      self.queue.add(self, self.when);
+    } else if (self.sleeper.try_claim(claim::notified)) {
+      wake(self.sleeper);
+    }
+  }
+
+  waiter& sleeper;
+  timer_queue& queue;
+  bool went_behind = false;
+};
+
+}  // namespace
+
+task_state* wait_for_ends(std::span<task_ptr const> tasks, until enough, pass_on forward, time_point deadline,
+                          boost::source_location const& place) {
+  auto& self = enter(place);
+  std::vector<task_state*> targets;
+  for (auto const& task : tasks) {
+    if (task == &self) {
+      throw invalid_state_error("fibers: task '" + self.name() + "' would wait for its own end; leave it out (" +
+                                to_string(place) + ")");
+    }
+    if (task->finished() && is_enough(enough, *task)) return task.get();
+    targets.push_back(task.get());
+  }
+
+  waiter w(self, place);
+  awaited_tasks awaited{.tasks = targets};
+  if (forward == pass_on::yes) w.awaited(awaited);
+  ends_watch watch(w, enough, targets.size());
+  std::vector<ends_observer> observers(targets.size());
+  std::size_t ended_before = 0;
+  for (std::size_t i = 0; i < targets.size(); ++i) {
+    observers[i].watch = &watch;
+    if (!targets[i]->observe(observers[i])) ++ended_before;
+  }
+
+  auto how = claim::notified;
+  if (!watch.begin(ended_before)) {
+    deadline_timer timer(w, self.loop().timers());
+    if (deadline != time_point::max()) {
+      self.loop().timers().add(timer, deadline);
+      if (deadline <= clock::now()) self.loop().end_turn();
+    }
+    how = suspend(w);
+  }
+  for (std::size_t i = 0; i < targets.size(); ++i) targets[i]->unobserve(observers[i]);
+  settle(self, how);
+  auto* const decisive = watch.decisive();
+  if (decisive == nullptr && awaited.passed) throw awaited.error;
+  return decisive;
+}
+
+void remove_duplicates(std::vector<task_ptr>& tasks) {
+  std::unordered_set<task_state*> seen;
+  std::erase_if(tasks, [&](task_ptr const& task) { return !seen.insert(task.get()).second; });
+}
+
+wait_result wait(std::vector<task_ptr> tasks, return_when when, time_point deadline,
+                 boost::source_location const& place) {
+  if (tasks.empty()) {
+    throw std::invalid_argument("fibers: wait() for no tasks at all would never be over (" + to_string(place) + ")");
+  }
+  remove_duplicates(tasks);
+  auto const enough = when == return_when::first_completed   ? until::one
+                      : when == return_when::first_exception ? until::one_failed
+                                                             : until::all;
+  wait_for_ends(tasks, enough, pass_on::no, deadline, place);
+  wait_result result;
+  for (auto& task : tasks) {
+    auto& part = task->finished() ? result.done : result.pending;
+    part.push_back(task_access::make<task_handle<>>(std::move(task)));
+  }
+  return result;
+}
+
+// --- as_completed ---
+
+completion_queue::completion_queue(std::vector<task_ptr> tasks, time_point deadline)
+    : entries_((remove_duplicates(tasks), tasks.size())), deadline_(deadline), left_(tasks.size()) {
+  for (std::size_t i = 0; i < tasks.size(); ++i) {
+    entries_[i].queue = this;
+    entries_[i].task = std::move(tasks[i]);
+    if (!entries_[i].task->observe(entries_[i])) entries_[i].ended(*entries_[i].task);
+  }
+}
+
+completion_queue::~completion_queue() {
+  for (auto& each : entries_) each.task->unobserve(each);
+}
+
+void completion_queue::entry::ended(task_state&) noexcept {
+  std::unique_lock guard(queue->lock_);
+  (queue->oldest_ == nullptr ? queue->oldest_ : queue->newest_->next) = this;
+  queue->newest_ = this;
+  auto* const first = queue->waiters_.claim_first();
+  guard.unlock();
+  if (first != nullptr) wake(*first);
+}
+
+task_ptr completion_queue::next(boost::source_location const& place) {
+  auto& self = enter(place);
+  std::unique_lock guard(lock_);
+  while (oldest_ == nullptr) {
+    if (left_ == 0) return nullptr;
+    guard.unlock();
+    with_timeout_at(
+        deadline_,
+        [&] {
+          std::unique_lock inner(lock_);
+          if (oldest_ != nullptr || left_ == 0) return;
+          waiter w(self, place);
+          waiters_.wait(inner, w);
+        },
+        place);
+    guard.lock();
+  }
+  auto& first = *oldest_;
+  oldest_ = first.next;
+  --left_;
+  // Nothing more will come: whoever waits beside us must learn of it.
+  auto* const useless = left_ == 0 ? waiters_.claim_first() : nullptr;
+  guard.unlock();
+  if (useless != nullptr) wake(*useless);
+  return first.task;
+}
+
+}  // namespace fibers::detail

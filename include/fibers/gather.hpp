@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// Several results at once.
+//
+//   auto [page, picture] = fibers::gather([] { return fetch("page"); }, [] { return fetch("picture"); });
+//   auto outcomes = fibers::gather(fibers::return_exceptions, tasks);  // none throws: each says how it ended
+//
+// Of callables: they run as tasks of a group. The first that fails cancels the others, which are waited for, and its
+// exception is thrown; what the others throw while they clean up goes to the hook for unhandled exceptions.
+//
+// Of tasks or handles: asyncio's rules. The first that ends badly is thrown at once, and the others go on.
+//
+// With return_exceptions, all are waited for in either case, and nothing of theirs is thrown. If the caller is
+// cancelled, the request is passed on to all of them; once they have ended (without return_exceptions: once one of them
+// has ended badly) cancelled_error comes out, or an error that came of it. All of this suspends.
+//
+// Results stand in the order of the arguments. void becomes std::monostate, a reference std::reference_wrapper.
+
+#include <cxxabi.h>
+
+#include <algorithm>
+#include <array>
+#include <boost/assert/source_location.hpp>
+#include <exception>
+#include <fibers/detail/task_body.hpp>
+#include <fibers/outcome.hpp>
+#include <fibers/task.hpp>
+#include <fibers/task_group.hpp>
+#include <fibers/this_task.hpp>
+#include <fibers/wait.hpp>
+#include <functional>
+#include <iterator>
+#include <list>
+#include <mutex>
+#include <ranges>
+#include <span>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace fibers {
+
+struct return_exceptions_t {};
+inline constexpr return_exceptions_t return_exceptions{};
+
+namespace detail {
+
+// --- what is gathered ---
+
+template <class T>
+concept callable_body = body<T> && !any_task<T>;
+template <class Range>
+concept callable_range = std::ranges::input_range<Range> && callable_body<std::ranges::range_reference_t<Range>>;
+
+/// As a member of a tuple or vector.
+template <class R>
+using value_of =
+    std::conditional_t<std::is_void_v<R>, std::monostate,
+                       std::conditional_t<std::is_reference_v<R>, std::reference_wrapper<std::remove_reference_t<R>>,
+                                          std::remove_cv_t<R>>>;
+template <class R>
+using outcome_of = outcome<std::conditional_t<std::is_void_v<R>, void, value_of<R>>>;
+
+// --- of tasks that have ended ---
+
+/// The result of a task that has ended well. As task_handle<T>::get(), but without waiting.
+template <class R>
+value_of<R> take_value(task_state& ended) {
+  auto& result = static_cast<task_result<R>&>(ended);
+  if constexpr (std::is_void_v<R>) {
+    return {};
+  } else if constexpr (std::is_reference_v<R>) {
+    return result.result().copy();
+  } else if constexpr (std::is_copy_constructible_v<R>) {
+    if (result.result_taken()) throw_result_taken();
+    return result.result().copy();
+  } else {
+    if (!result.take_result()) throw_result_taken();
+    return result.result().move_out();
+  }
+}
+
+template <class R>
+outcome_of<R> take_outcome(task_state& ended) {
+  if (ended.ending() != ending::returned) return outcome_of<R>(ended.error());
+  if constexpr (std::is_void_v<R>) {
+    return {};
+  } else {
+    return take_value<R>(ended);
+  }
+}
+
+enum class tolerate : bool { no, yes };
+
+/// Waits until all have ended; with tolerate::no, until one has ended badly, whose error is thrown. Passes the caller's
+/// cancellation on to them.
+void wait_for_all(std::span<task_ptr const> tasks, tolerate errors, boost::source_location const& place);
+
+// --- of callables ---
+
+/// How a callable ended, kept by its task, which does not fail.
+template <class R>
+class kept_outcome {
+ public:
+  template <class F>
+  void start(task_group& group, F&& callable, boost::source_location const& place) {
+    check_callable(callable);
+    child_ = group.spawn(
+        [this, callable = std::decay_t<F>(std::forward<F>(callable))]() mutable {
+          try {
+            result_.fill(std::move(callable));
+          } catch (cancelled_error const&) {
+            throw;
+          } catch (abi::__forced_unwind&) {
+            throw;
+          } catch (...) {
+            error_ = std::current_exception();
+          }
+        },
+        place);
+  }
+  outcome_of<R> take() {
+    if (child_.cancelled()) error_ = task_access::state(child_)->error();
+    if (error_ != nullptr) return outcome_of<R>(error_);
+    if constexpr (std::is_void_v<R>) {
+      return {};
+    } else {
+      return value_of<R>(result_.move_out());
+    }
+  }
+
+ private:
+  result_slot<R> result_;
+  std::exception_ptr error_;
+  task_handle<void> child_;
+};
+
+/// Runs `body` with a group whose children's first error is thrown as it is; the others are reported.
+void with_gather_group(std::function<void(task_group&)> const& body, boost::source_location const& place);
+
+/// The result of a child that has ended, or the cancelled_error with which it ended.
+template <class R>
+value_of<R> take_child(task_handle<R> const& child) {
+  auto& ended = *task_access::state(child);
+  ended.throw_error();
+  auto& result = static_cast<task_result<R>&>(ended).result();
+  if constexpr (std::is_void_v<R>) {
+    return {};
+  } else {
+    return result.move_out();
+  }
+}
+
+}  // namespace detail
+
+// --- callables ---
+
+template <detail::callable_body... F>
+requires(sizeof...(F) > 0) std::tuple<detail::value_of<detail::result_of<F>>...> gather(F&&... callables) {
+  boost::source_location const place(__FILE__, __LINE__, "fibers::gather");
+  std::tuple<task_handle<detail::result_of<F>>...> children;
+  detail::with_gather_group(
+      [&](task_group& group) {
+        children = std::tuple<task_handle<detail::result_of<F>>...>{group.spawn(std::forward<F>(callables), place)...};
+      },
+      place);
+  return std::apply(
+      [](auto const&... child) {
+        return std::tuple<detail::value_of<detail::result_of<F>>...>{detail::take_child(child)...};
+      },
+      children);
+}
+
+template <detail::callable_body... F>
+requires(sizeof...(F) > 0) std::tuple<detail::outcome_of<detail::result_of<F>>...> gather(return_exceptions_t,
+                                                                                          F&&... callables) {
+  boost::source_location const place(__FILE__, __LINE__, "fibers::gather");
+  std::tuple<detail::kept_outcome<detail::result_of<F>>...> kept;
+  with_task_group(
+      [&](task_group& group) {
+        std::apply([&](auto&... child) { (child.start(group, std::forward<F>(callables), place), ...); }, kept);
+      },
+      place);
+  return std::apply(
+      [](auto&... child) { return std::tuple<detail::outcome_of<detail::result_of<F>>...>{child.take()...}; }, kept);
+}
+
+template <detail::callable_range Range>
+auto gather(Range&& callables, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
+  using result = detail::result_of<std::ranges::range_reference_t<Range>>;
+  std::vector<task_handle<result>> children;
+  detail::with_gather_group(
+      [&](task_group& group) {
+        for (auto&& callable : callables) {
+          children.push_back(group.spawn(std::forward<decltype(callable)>(callable), place));
+        }
+      },
+      place);
+  std::vector<detail::value_of<result>> values;
+  for (auto const& child : children) values.push_back(detail::take_child(child));
+  return values;
+}
+
+template <detail::callable_range Range>
+auto gather(return_exceptions_t, Range&& callables, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
+  using result = detail::result_of<std::ranges::range_reference_t<Range>>;
+  std::list<detail::kept_outcome<result>> kept;
+  with_task_group(
+      [&](task_group& group) {
+        for (auto&& callable : callables) {
+          kept.emplace_back().start(group, std::forward<decltype(callable)>(callable), place);
+        }
+      },
+      place);
+  std::vector<detail::outcome_of<result>> outcomes;
+  for (auto& child : kept) outcomes.push_back(child.take());
+  return outcomes;
+}
+
+// --- tasks and handles ---
+
+template <detail::any_task... Task>
+std::tuple<detail::value_of<detail::task_result_of<Task>>...> gather(Task&&... tasks) {
+  std::array<detail::task_ptr, sizeof...(Task)> const shared{detail::task_access::checked(tasks)...};
+  detail::wait_for_all(shared, detail::tolerate::no, boost::source_location(__FILE__, __LINE__, "fibers::gather"));
+  return [&]<std::size_t... I>(std::index_sequence<I...>) {
+    return std::tuple<detail::value_of<detail::task_result_of<Task>>...>{
+        detail::take_value<detail::task_result_of<Task>>(*shared[I])...};
+  }
+  (std::index_sequence_for<Task...>());
+}
+
+template <detail::any_task... Task>
+requires(sizeof...(Task) >
+         0) std::tuple<detail::outcome_of<detail::task_result_of<Task>>...> gather(return_exceptions_t,
+                                                                                   Task&&... tasks) {
+  std::array<detail::task_ptr, sizeof...(Task)> const shared{detail::task_access::checked(tasks)...};
+  detail::wait_for_all(shared, detail::tolerate::yes, boost::source_location(__FILE__, __LINE__, "fibers::gather"));
+  return [&]<std::size_t... I>(std::index_sequence<I...>) {
+    return std::tuple<detail::outcome_of<detail::task_result_of<Task>>...>{
+        detail::take_outcome<detail::task_result_of<Task>>(*shared[I])...};
+  }
+  (std::index_sequence_for<Task...>());
+}
+
+template <detail::task_range Range>
+auto gather(Range&& tasks, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
+  using result = detail::task_result_of<std::ranges::range_reference_t<Range>>;
+  auto const shared = detail::share(std::forward<Range>(tasks));
+  detail::wait_for_all(shared, detail::tolerate::no, place);
+  std::vector<detail::value_of<result>> values;
+  for (auto const& task : shared) values.push_back(detail::take_value<result>(*task));
+  return values;
+}
+
+template <detail::task_range Range>
+auto gather(return_exceptions_t, Range&& tasks, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
+  using result = detail::task_result_of<std::ranges::range_reference_t<Range>>;
+  auto const shared = detail::share(std::forward<Range>(tasks));
+  detail::wait_for_all(shared, detail::tolerate::yes, place);
+  std::vector<detail::outcome_of<result>> outcomes;
+  for (auto const& task : shared) outcomes.push_back(detail::take_outcome<result>(*task));
+  return outcomes;
+}
+
+// --- many at a time, but not all ---
+
+/// Calls f(element) for each element of a range, at most `limit` of them at a time, in the tasks of a group: errors and
+/// cancellation are as with_task_group() has them. Suspends. Throws std::invalid_argument for a limit of 0.
+template <std::ranges::input_range Range, class F>
+void for_each_concurrent(Range&& range, std::size_t limit, F f,
+                         boost::source_location const& place = BOOST_CURRENT_LOCATION) {
+  if (limit == 0) throw std::invalid_argument("fibers: for_each_concurrent() with a limit of 0 would never begin");
+  auto next = std::ranges::begin(range);
+  auto const end = std::ranges::end(range);
+  detail::spinlock lock;  // of next: the workers may run on several threads
+  auto const work = [&] {
+    std::unique_lock guard(lock);
+    while (next != end) {
+      if constexpr (std::ranges::forward_range<Range>) {
+        auto const mine = next++;
+        guard.unlock();
+        f(*mine);
+      } else {
+        auto mine = std::ranges::range_value_t<Range>(*next);
+        ++next;
+        guard.unlock();
+        f(std::move(mine));
+      }
+      guard.lock();
+    }
+  };
+  with_task_group(
+      [&](task_group& group) {
+        for (std::size_t i = 0; i < limit && next != end; ++i) {
+          group.spawn(work, place);
+          this_task::yield(place);
+        }
+      },
+      place);
+}
+
+}  // namespace fibers

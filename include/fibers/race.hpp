@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// The first of several to end, whatever way it ends.
+//
+//   auto answer = fibers::race([] { return ask("a.example"); }, [] { return ask("b.example"); });
+
+#include <cxxabi.h>
+
+#include <atomic>
+#include <boost/assert/source_location.hpp>
+#include <concepts>
+#include <exception>
+#include <fibers/detail/task_body.hpp>
+#include <fibers/gather.hpp>
+#include <fibers/task_group.hpp>
+#include <functional>
+#include <type_traits>
+#include <utility>
+#include <variant>
+
+namespace fibers {
+
+namespace detail {
+
+// What a race of these results gives: their type if it is the same, else a variant of the different ones.
+template <class... Types>
+struct unique_variant;
+template <class... Seen, class Next, class... More>
+struct unique_variant<std::variant<Seen...>, Next, More...>
+    : std::conditional_t<(std::is_same_v<Seen, Next> || ...), unique_variant<std::variant<Seen...>, More...>,
+                         unique_variant<std::variant<Seen..., Next>, More...>> {};
+template <class... Seen>
+struct unique_variant<std::variant<Seen...>> {
+  using type = std::variant<Seen...>;
+};
+template <class First, class... More>
+struct race_result {
+  using type = typename unique_variant<std::variant<>, value_of<First>, value_of<More>...>::type;
+};
+template <class First, class... More>
+requires(std::same_as<First, More>&&...) struct race_result<First, More...> {
+  using type = First;
+};
+
+/// Who was first, and what came of it.
+class race_course {
+ public:
+  explicit race_course(boost::source_location const& place) : place_(place) {}
+
+  /// Runs what `start` spawns. Throws what the winner threw. If the caller was cancelled, that comes out; but once
+  /// there is a winner, a request stays pending instead.
+  void run(std::function<void(task_group&)> const& start);
+
+  /// For the callables: true for the first, which then says how it ended. The others are cancelled.
+  bool win(task_group& group);
+  void failed(std::exception_ptr error) noexcept { error_ = std::move(error); }
+  /// For one that failed while it was being cancelled.
+  void report(std::exception_ptr const& error) const noexcept;
+
+ private:
+  boost::source_location const& place_;
+  std::atomic<bool> won_ = false;
+  bool won_in_time_ = false;  // before the caller was cancelled
+  std::exception_ptr error_;
+};
+
+template <class Result, class F>
+auto racer(race_course& course, task_group& group, result_slot<Result>& result, F&& callable) {
+  check_callable(callable);
+  return [&course, &group, &result, callable = std::decay_t<F>(std::forward<F>(callable))]() mutable {
+    using own = result_of<F>;
+    result_slot<own> mine;
+    try {
+      mine.fill(std::move(callable));
+    } catch (abi::__forced_unwind&) {
+      throw;
+    } catch (cancelled_error const&) {
+      if (course.win(group)) course.failed(std::current_exception());
+      throw;
+    } catch (...) {
+      auto const error = std::current_exception();
+      if (course.win(group)) {
+        course.failed(error);
+      } else {
+        course.report(error);
+      }
+      return;
+    }
+    if (!course.win(group)) return;
+    result.fill([&]() -> Result {
+      if constexpr (std::same_as<own, Result>) {
+        return mine.move_out();
+      } else if constexpr (std::is_void_v<own>) {
+        return Result(std::in_place_type<std::monostate>);
+      } else {
+        return Result(std::in_place_type<value_of<own>>, mine.move_out());
+      }
+    });
+  };
+}
+
+}  // namespace detail
+
+/// Calls all of them at once, in the tasks of a group. The first to end, with a result or an error, decides: the others
+/// are cancelled and waited for, and that result is returned or that error thrown. If the results are of different
+/// types, it is a std::variant of them. A callable that is cancelled before it has what it waits for takes nothing:
+/// with fibers' own operations nothing is lost, save the result of one that ends at the same moment as the winner.
+/// Errors of those that lost go to the hook for unhandled exceptions. Suspends; if the caller is cancelled, so are all
+/// of them.
+template <detail::callable_body... F>
+requires(sizeof...(F) > 0) auto race(F&&... callables) -> typename detail::race_result<detail::result_of<F>...>::type {
+  boost::source_location const place(__FILE__, __LINE__, "fibers::race");
+  detail::result_slot<typename detail::race_result<detail::result_of<F>...>::type> result;
+  detail::race_course course(place);
+  course.run([&](task_group& group) {
+    (group.spawn(detail::racer(course, group, result, std::forward<F>(callables)), place), ...);
+  });
+  return result.move_out();
+}
+
+}  // namespace fibers

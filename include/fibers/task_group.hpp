@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// Tasks that begin and end together.
+//
+//   fibers::with_task_group([&](fibers::task_group& group) {
+//     for (auto const& url : urls) group.spawn([&] { fetch(url); });
+//   });  // waits for all of them
+//
+// However the body is left, the group waits for every child. The first child that fails cancels its siblings and the
+// body; all errors come out, in the order in which they came, as one exception_group. A child that was cancelled is no
+// error. If the task itself is cancelled while it is in the group, so are the children, and cancelled_error comes out
+// once all have ended, unless there are errors: then those come out, and the request is thrown again at the task's next
+// suspension point.
+
+#include <cxxabi.h>
+
+#include <boost/assert/source_location.hpp>
+#include <boost/intrusive/list.hpp>
+#include <exception>
+#include <fibers/detail/cancel_state.hpp>
+#include <fibers/detail/spinlock.hpp>
+#include <fibers/detail/task_body.hpp>
+#include <fibers/detail/task_state.hpp>
+#include <fibers/exception_group.hpp>
+#include <fibers/task.hpp>
+#include <optional>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+namespace fibers {
+
+namespace detail {
+class race_course;
+}
+
+/// Made by with_task_group(), for its body and the children.
+class task_group : private detail::task_parent {
+ public:
+  task_group(task_group const&) = delete;
+  task_group& operator=(task_group const&) = delete;
+
+  /// Spawns a child. Throws what fibers::spawn() throws, and invalid_state_error if the group is going down, because a
+  /// child failed or stop() was called. Does not suspend. For the body and the children, on any of their threads.
+  template <detail::body F>
+  task_handle<detail::result_of<F>> spawn(F&& callable, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
+    return spawn(std::string_view(), std::forward<F>(callable), place);
+  }
+  template <detail::body F>
+  task_handle<detail::result_of<F>> spawn(std::string_view name, F&& callable,
+                                          boost::source_location const& place = BOOST_CURRENT_LOCATION) {
+    auto child = detail::make_task(std::forward<F>(callable));
+    start(*child, name, place);
+    return detail::task_access::make<task_handle<detail::result_of<F>>>(std::move(child));
+  }
+
+  /// Cancels the children there are now, also those that were cancelled before; the group goes on. Does not suspend.
+  void cancel_all(std::string_view message = {}, boost::source_location const& place = BOOST_CURRENT_LOCATION);
+
+  /// Ends the whole group early, quietly: cancels the children and the body, and with_task_group() returns without an
+  /// error, unless children fail or the task is cancelled by somebody else. If that leaves the body without a result,
+  /// it is a default one, or invalid_state_error is thrown if its type has none. Again: does nothing. Does not suspend.
+  void stop(std::string_view message = {}, boost::source_location const& place = BOOST_CURRENT_LOCATION);
+
+  /// How many children have not ended.
+  std::size_t size() const;
+
+ protected:
+  explicit task_group(boost::source_location const& place);
+  ~task_group() = default;
+
+  /// Waits for all children. Then throws what is to come out, if anything; `failure` is what left the body.
+  void leave(std::exception_ptr failure, std::optional<cancelled_error> cancelled);
+
+ private:
+  friend class detail::race_course;
+  using child_list = boost::intrusive::list<detail::task_state, boost::intrusive::base_hook<detail::child_hook>>;
+
+  void start(detail::task_state& child, std::string_view name, boost::source_location const& place);
+  void child_ended(detail::task_state& child) noexcept override;
+  void abort(cancelled_error const& why) noexcept;
+  void cancel_children(cancelled_error const& why) noexcept;
+  void wait_for_children(detail::on_cancel response);
+  bool going_down() const;
+
+  detail::task_state& owner_;
+  detail::cancel_frame& frame_;  // of the owner, in which the group stands
+  unsigned const level_;         // of requests there, when it was entered
+  boost::source_location const& place_;
+
+  mutable detail::spinlock lock_;     // guards what follows
+  child_list children_;               // have not ended; the group shares in owning them
+  child_list failed_;                 // in the order in which they failed; likewise
+  detail::waiter* waiter_ = nullptr;  // of the owner, while it waits for children_ to be empty
+  bool aborting_ = false;             // the children were cancelled, and no new ones may come
+  bool asked_owner_ = false;          // to cancel: that request must be taken back
+  bool stopped_ = false;
+  bool closed_ = false;
+  unsigned round_ = 0;  // of cancelling all children
+};
+
+namespace detail {
+
+// The group as with_task_group() uses it.
+class task_group_block final : public task_group {
+ public:
+  explicit task_group_block(boost::source_location const& place) : task_group(place) {}
+  using task_group::leave;
+};
+
+[[noreturn]] void throw_no_result();
+
+template <class F>
+concept group_body = std::is_invocable_v<F, task_group&>;
+
+}  // namespace detail
+
+/// Calls `body` with a new group, and waits for all its children. Returns what the body returns. Throws exception_group
+/// if the body or any child failed, cancelled_error if the task was cancelled. Suspends at its end while there are
+/// children.
+template <detail::group_body F>
+std::invoke_result_t<F, task_group&> with_task_group(F&& body,
+                                                     boost::source_location const& place = BOOST_CURRENT_LOCATION) {
+  using result_type = std::invoke_result_t<F, task_group&>;
+  detail::task_group_block group(place);
+  detail::result_slot<result_type> result;
+  std::exception_ptr failure;
+  std::optional<cancelled_error> cancelled;
+  try {
+    result.fill(std::forward<F>(body), static_cast<task_group&>(group));
+  } catch (cancelled_error const& error) {
+    cancelled = error;
+  } catch (abi::__forced_unwind&) {
+    throw;
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  group.leave(std::move(failure), std::move(cancelled));
+  if constexpr (std::is_void_v<result_type>) {
+    return;
+  } else if constexpr (std::is_default_constructible_v<result_type>) {
+    return result.filled() ? result.move_out() : result_type();
+  } else {
+    if (!result.filled()) detail::throw_no_result();
+    return result.move_out();
+  }
+}
+
+}  // namespace fibers

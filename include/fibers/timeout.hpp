@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// Time limits around anything.
+//
+//   auto page = fibers::with_timeout(2s, [&] { return fetch(url); });      // timeout_error if it takes longer
+//   auto perhaps = fibers::move_on_after(2s, [&] { return fetch(url); });  // an empty optional then
+//
+// When the limit passes, the task is asked to cancel, once: what it waits for in the block is withdrawn and throws
+// cancelled_error there, clean-up runs as ever, and on leaving the block the cancelled_error becomes a timeout_error.
+// If somebody else has asked for the task's end too, that wins, and cancelled_error goes on. Whatever else leaves the
+// block, a result or another error, goes on as it is.
+//
+// Entering and leaving a block does not suspend. Everything here is for the running task.
+
+#include <boost/assert/source_location.hpp>
+#include <fibers/clock.hpp>
+#include <fibers/detail/cancel_state.hpp>
+#include <fibers/detail/task_body.hpp>
+#include <fibers/detail/timer_queue.hpp>
+#include <fibers/task.hpp>
+#include <functional>
+#include <optional>
+#include <type_traits>
+#include <utility>
+
+namespace fibers {
+
+/// The block itself, for a body that takes it by reference: with_timeout(2s, [](timeout_scope& scope) { … }).
+class timeout_scope : private detail::timer {
+ public:
+  /// Sets the deadline anew: earlier, later, or no_timeout. One that has passed takes effect when the task next
+  /// suspends. Throws invalid_state_error once the block has expired.
+  void reschedule(time_point deadline);
+  void reschedule_after(time_limit from_now);
+
+  /// The deadline; no_timeout, which is time_point::max(), if there is none.
+  time_point when() const noexcept { return deadline_; }
+
+  /// Did the deadline pass in the block, whether or not anything came of it?
+  bool expired() const noexcept { return expired_; }
+
+ protected:
+  timeout_scope(time_point deadline, duration limit, boost::source_location const& place);
+  timeout_scope(timeout_scope const&) = delete;
+  timeout_scope& operator=(timeout_scope const&) = delete;
+  ~timeout_scope() { leave(); }
+
+  /// Disarms, and takes the block's own request back. True if a cancelled_error that leaves it now is this block's
+  /// doing.
+  bool leave() noexcept;
+  [[noreturn]] void throw_timeout() const;
+
+ private:
+  void arm(time_point deadline, duration limit);
+  static void expire(timer& due) noexcept;
+
+  detail::task_state& task_;
+  detail::cancel_frame& frame_;  // in which the block stands
+  unsigned const level_;         // of requests there, when it was entered
+  bool left_ = false;
+  bool expired_ = false;
+  time_point deadline_;
+  duration limit_;  // how far away it was when it was set
+  boost::source_location const& place_;
+  boost::source_location waited_at_ = {};  // where the task was when it expired
+};
+
+namespace detail {
+
+// The block as the functions below use it.
+class timeout_block final : public timeout_scope {
+ public:
+  timeout_block(time_point deadline, duration limit, boost::source_location const& place)
+      : timeout_scope(deadline, limit, place) {}
+
+  template <class F>
+  decltype(auto) call(F& body) {
+    if constexpr (std::is_invocable_v<F, timeout_scope&>) {
+      return std::invoke(std::forward<F>(body), static_cast<timeout_scope&>(*this));
+    } else {
+      return std::invoke(std::forward<F>(body));
+    }
+  }
+
+  using timeout_scope::leave;
+  using timeout_scope::throw_timeout;
+};
+
+template <class F>
+using timeout_result = decltype(std::declval<timeout_block&>().call(std::declval<F&>()));
+
+template <class F>
+concept timeout_body = std::is_invocable_v<F> || std::is_invocable_v<F, timeout_scope&>;
+
+// What move_on_after() makes of a result.
+template <class R>
+struct perhaps {
+  using type = std::optional<R>;
+};
+template <class R>
+struct perhaps<R&> {
+  using type = std::optional<std::reference_wrapper<R>>;
+};
+template <>
+struct perhaps<void> {
+  using type = bool;
+};
+
+template <class F>
+timeout_result<F> call_with_timeout(time_point deadline, duration limit, F& body, boost::source_location const& place) {
+  timeout_block block(deadline, limit, place);
+  try {
+    return block.call(body);
+  } catch (cancelled_error const&) {
+    if (!block.leave()) throw;
+  }
+  block.throw_timeout();  // not inside the handler: the cancellation is over
+}
+
+template <class F>
+auto call_and_move_on(time_point deadline, duration limit, F& body, boost::source_location const& place) ->
+    typename perhaps<timeout_result<F>>::type {
+  timeout_block block(deadline, limit, place);
+  try {
+    if constexpr (std::is_void_v<timeout_result<F>>) {
+      block.call(body);
+      return true;
+    } else {
+      return block.call(body);
+    }
+  } catch (cancelled_error const&) {
+    if (!block.leave()) throw;
+  }
+  return {};
+}
+
+}  // namespace detail
+
+/// Calls `body` with a deadline. Returns what it returns. Throws timeout_error, whose text names the limit and where
+/// the task waited, if the deadline cut it short. A deadline that is past at once cuts the first wait.
+template <detail::timeout_body F>
+detail::timeout_result<F> with_timeout_at(time_point deadline, F&& body,
+                                          boost::source_location const& place = BOOST_CURRENT_LOCATION) {
+  return detail::call_with_timeout(deadline, deadline - clock::now(), body, place);
+}
+
+/// The same with a limit from now on; no_timeout is none.
+template <detail::timeout_body F>
+detail::timeout_result<F> with_timeout(time_limit limit, F&& body,
+                                       boost::source_location const& place = BOOST_CURRENT_LOCATION) {
+  return detail::call_with_timeout(limit.from_now(), limit.length(), body, place);
+}
+
+/// As with_timeout_at(), but a deadline that cuts the body short is no error: the result is an optional, empty then;
+/// for a body that returns nothing it is a bool, false then.
+template <detail::timeout_body F>
+auto move_on_at(time_point deadline, F&& body, boost::source_location const& place = BOOST_CURRENT_LOCATION) ->
+    typename detail::perhaps<detail::timeout_result<F>>::type {
+  return detail::call_and_move_on(deadline, deadline - clock::now(), body, place);
+}
+
+/// The same with a limit from now on; no_timeout is none.
+template <detail::timeout_body F>
+auto move_on_after(time_limit limit, F&& body, boost::source_location const& place = BOOST_CURRENT_LOCATION) ->
+    typename detail::perhaps<detail::timeout_result<F>>::type {
+  return detail::call_and_move_on(limit.from_now(), limit.length(), body, place);
+}
+
+/// Calls `body` with a limit. As with_timeout(), but with a limit of zero or less the body is not called at all.
+template <detail::body F>
+detail::result_of<F> wait_for(F&& body, time_limit limit,
+                              boost::source_location const& place = BOOST_CURRENT_LOCATION) {
+  if (limit.length() <= duration::zero()) throw timeout_error("timed out: there was no time at all");
+  return with_timeout(limit, std::forward<F>(body), place);
+}
+
+namespace detail {
+/// For a limit that is past: waits for the end of a task that was just told to; true if it ended cancelled by that.
+bool end_now(task_base const& task, boost::source_location const& place);
+
+template <class Task>
+auto wait_for_task(Task& task, time_limit limit, boost::source_location const& place) -> decltype(task.get()) {
+  if (limit.length() <= duration::zero()) {
+    if (end_now(task, place)) throw timeout_error("timed out: there was no time at all");
+    return task.get(place);
+  }
+  return with_timeout(
+      limit, [&]() -> decltype(task.get()) { return task.get(place); }, place);
+}
+}  // namespace detail
+
+/// get() with a limit. When it passes, the task is cancelled and waited for: timeout_error if it ends cancelled, else
+/// its result or error after all. Suspends; if the caller is cancelled, the request is passed on to the task. With a
+/// limit of zero or less, the task is cancelled at once unless it has ended; that wait passes nothing on.
+template <class T>
+T wait_for(task<T>& task, time_limit limit, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
+  return detail::wait_for_task(task, limit, place);
+}
+template <class T>
+T wait_for(task<T>&& task, time_limit limit, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
+  return detail::wait_for_task(task, limit, place);
+}
+template <class T>
+auto wait_for(task_handle<T> const& task, time_limit limit,
+              boost::source_location const& place = BOOST_CURRENT_LOCATION) -> decltype(task.get()) {
+  return detail::wait_for_task(task, limit, place);
+}
+
+}  // namespace fibers

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// Waiting for several tasks without taking part in their fate: nothing of theirs is thrown, a cancellation of the
+// caller does not reach them, and those that are not done when it is over go on.
+//
+//   auto [done, pending] = fibers::wait(tasks, fibers::return_when::first_completed, 2s);
+//   for (auto task : fibers::as_completed(tasks)) use(task.get());  // in the order in which they end
+
+#include <boost/assert/source_location.hpp>
+#include <boost/intrusive/list.hpp>
+#include <cstddef>
+#include <fibers/clock.hpp>
+#include <fibers/detail/spinlock.hpp>
+#include <fibers/detail/task_state.hpp>
+#include <fibers/detail/wait_list.hpp>
+#include <fibers/task.hpp>
+#include <iterator>
+#include <memory>
+#include <optional>
+#include <ranges>
+#include <span>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace fibers {
+
+enum class return_when {
+  first_completed,  ///< one has ended
+  first_exception,  ///< one has failed (being cancelled is not failing), or all have ended
+  all_completed,    ///< all have ended
+};
+
+struct wait_result {
+  std::vector<task_handle<>> done, pending;  // in the order in which they were given, each once
+};
+
+namespace detail {
+
+template <class T>
+struct task_traits {
+  static constexpr bool is_task = false;
+};
+template <class T>
+struct task_traits<task<T>> {
+  static constexpr bool is_task = true;
+  using result = T;
+};
+template <class T>
+struct task_traits<task_handle<T>> {
+  static constexpr bool is_task = true;
+  using result = T;
+};
+template <>
+struct task_traits<task_handle<any_result>> {
+  static constexpr bool is_task = true;
+  using result = void;
+};
+
+/// A task<T> or task_handle<T>, or a reference to one.
+template <class T>
+concept any_task = task_traits<std::remove_cvref_t<T>>::is_task;
+template <any_task Task>
+using task_result_of = typename task_traits<std::remove_cvref_t<Task>>::result;
+template <class Range>
+concept task_range = std::ranges::input_range<Range> && any_task<std::ranges::range_reference_t<Range>>;
+
+/// Shares in owning the tasks of a range, in order. Throws invalid_state_error for an empty handle.
+template <task_range Range>
+std::vector<task_ptr> share(Range&& tasks) {
+  std::vector<task_ptr> shared;
+  for (auto&& task : tasks) shared.push_back(task_access::checked(task));
+  return shared;
+}
+
+/// Each once.
+void remove_duplicates(std::vector<task_ptr>& tasks);
+
+/// When a wait for several tasks is over, besides when all have ended.
+enum class until : unsigned char { all, one, one_failed, one_failed_or_cancelled };
+
+/// Waits; the deadline counts in what ends at that very moment. Suspends if that was not so before. Returns the first
+/// that made it be over before all had ended, if any. With pass_on::yes a request to cancel is passed on to the tasks,
+/// and is thrown when all have ended.
+task_state* wait_for_ends(std::span<task_ptr const> tasks, until enough, pass_on forward, time_point deadline,
+                          boost::source_location const& place);
+
+wait_result wait(std::vector<task_ptr> tasks, return_when when, time_point deadline,
+                 boost::source_location const& place);
+
+}  // namespace detail
+
+/// Waits for tasks or handles of a range, any of them given twice counting once, until `when` or the limit is reached.
+/// Throws std::invalid_argument for an empty range. Suspends; when cancelled, the tasks notice nothing.
+template <detail::task_range Range>
+wait_result wait(Range&& tasks, return_when when = return_when::all_completed, std::optional<time_limit> limit = {},
+                 boost::source_location const& place = BOOST_CURRENT_LOCATION) {
+  return detail::wait(detail::share(std::forward<Range>(tasks)), when,
+                      limit.has_value() ? limit->from_now() : time_point::max(), place);
+}
+
+// --- as_completed ---
+
+namespace detail {
+
+/// Tasks that have ended and were not handed out yet, in the order in which they ended.
+class completion_queue {
+ public:
+  completion_queue(std::vector<task_ptr> tasks, time_point deadline);
+  ~completion_queue();
+  completion_queue(completion_queue const&) = delete;
+  completion_queue& operator=(completion_queue const&) = delete;
+
+  /// The next one; null if all were handed out. Suspends; throws timeout_error.
+  task_ptr next(boost::source_location const& place);
+
+ private:
+  struct entry final : end_observer {
+    void ended(task_state&) noexcept override;
+    completion_queue* queue = nullptr;
+    task_ptr task;
+    entry* next = nullptr;
+  };
+
+  std::vector<entry> entries_;
+  time_point const deadline_;
+  spinlock lock_;            // guards what follows
+  entry* oldest_ = nullptr;  // of those that have ended
+  entry* newest_ = nullptr;
+  std::size_t left_;  // to hand out, or promised to a waiter
+  wait_list waiters_;
+};
+
+}  // namespace detail
+
+/// What as_completed() gives: a range to go through once, whose increment suspends; or call next(), also from several
+/// tasks at once. It can be left and gone on with.
+template <class T>
+class completed_tasks {
+ public:
+  completed_tasks(std::vector<detail::task_ptr> tasks, time_point deadline)
+      : queue_(std::make_unique<detail::completion_queue>(std::move(tasks), deadline)) {}
+
+  /// The next task that has ended; empty when there are no more. Suspends; when cancelled, no task is lost, and the
+  /// tasks notice nothing. Throws timeout_error after the limit.
+  std::optional<task_handle<T>> next(boost::source_location const& place = BOOST_CURRENT_LOCATION) {
+    auto task = queue_->next(place);
+    if (task == nullptr) return {};
+    return detail::task_access::make<task_handle<T>>(std::move(task));
+  }
+
+  class iterator {
+   public:
+    using value_type = task_handle<T>;
+    using difference_type = std::ptrdiff_t;
+
+    iterator() = default;
+    explicit iterator(completed_tasks& range) : range_(&range), current_(range.next()) {}
+    task_handle<T> const& operator*() const { return *current_; }
+    task_handle<T> const* operator->() const { return &*current_; }
+    iterator& operator++() {
+      current_ = range_->next();
+      return *this;
+    }
+    void operator++(int) { ++*this; }
+    friend bool operator==(iterator const& i, std::default_sentinel_t) { return !i.current_.has_value(); }
+
+   private:
+    completed_tasks* range_ = nullptr;
+    std::optional<task_handle<T>> current_;
+  };
+
+  iterator begin() { return iterator(*this); }
+  std::default_sentinel_t end() const noexcept { return {}; }
+
+ private:
+  std::unique_ptr<detail::completion_queue> queue_;
+};
+
+/// Handles of the tasks of a range, each once, in the order in which they end. After the limit, asking for more throws
+/// timeout_error; the tasks go on. Does not suspend by itself.
+template <detail::task_range Range>
+auto as_completed(Range&& tasks, std::optional<time_limit> limit = {}) {
+  using element = std::remove_cvref_t<std::ranges::range_reference_t<Range>>;
+  using result =
+      std::conditional_t<std::is_same_v<element, task_handle<>>, detail::any_result, detail::task_result_of<element>>;
+  return completed_tasks<result>(detail::share(std::forward<Range>(tasks)),
+                                 limit.has_value() ? limit->from_now() : time_point::max());
+}
+
+}  // namespace fibers

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "../../fibers/detail/inbox.hpp"
+
+#include <atomic>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "../../fibers/detail/parker.hpp"
+#include "catch.hpp"
+
+using fibers::time_point;
+using fibers::detail::inbox;
+using fibers::detail::inbox_entry;
+
+namespace {
+
+using note = inbox_entry::note;
+
+// Sleeps for real, and counts.
+struct counting_parker final : fibers::detail::parker {
+  void park(time_point deadline) override {
+    ++parks;
+    thread.park(deadline);
+  }
+  void unpark() noexcept override {
+    ++unparks;
+    thread.unpark();
+  }
+  fibers::detail::thread_parker thread;
+  std::atomic<int> parks = 0, unparks = 0;
+};
+
+void nothing() {}
+
+using read_entry = std::pair<inbox_entry*, int>;
+std::vector<read_entry> drain(inbox& box) {
+  std::vector<read_entry> read;
+  box.drain([&](inbox_entry& entry, std::uint8_t notes) { read.emplace_back(&entry, notes); });
+  return read;
+}
+
+}  // namespace
+
+TEST_CASE("inbox: entries are read oldest first, each once") {
+  counting_parker parker;
+  inbox box(parker);
+  inbox_entry a, b, c;
+  CHECK(box.empty());
+  for (auto* entry : {&b, &a, &c}) box.post(*entry, note::wake, nothing);
+  CHECK_FALSE(box.empty());
+  CHECK(drain(box) == std::vector<read_entry>{{&b, note::wake}, {&a, note::wake}, {&c, note::wake}});
+  CHECK(box.empty());
+  CHECK(drain(box).empty());
+}
+
+TEST_CASE("inbox: notes for one entry come together, in the place of the first, and it is shared in once") {
+  counting_parker parker;
+  inbox box(parker);
+  inbox_entry a, b;
+  int shares = 0;
+  auto const share = [&] { ++shares; };
+  box.post(a, note::wake, share);
+  box.post(b, note::start, share);
+  box.post(a, note::request, share);
+  box.post(a, note::request, share);
+  CHECK(shares == 2);
+  CHECK(drain(box) == std::vector<read_entry>{{&a, note::wake | note::request}, {&b, note::start}});
+}
+
+TEST_CASE("inbox: a note that comes while its entry is read is a new entry") {
+  counting_parker parker;
+  inbox box(parker);
+  inbox_entry a;
+  box.post(a, note::wake, nothing);
+  box.drain([&](inbox_entry& entry, std::uint8_t) { box.post(entry, note::request, nothing); });
+  CHECK(drain(box) == std::vector<read_entry>{{&a, note::request}});
+}
+
+TEST_CASE("inbox: nobody is unparked who does not sleep, and nobody sleeps while there is something to read") {
+  counting_parker parker;
+  inbox box(parker);
+  inbox_entry a;
+  box.post(a, note::wake, nothing);
+  CHECK(parker.unparks == 0);
+  box.sleep(time_point::max());
+  CHECK(parker.parks == 0);
+  drain(box);
+  box.ring();
+  CHECK(parker.unparks == 0);
+  box.sleep(time_point::max());
+  CHECK(parker.parks == 0);
+  drain(box);
+  CHECK(box.empty());  // a drain answers the ring, too
+}
+
+TEST_CASE("inbox: no post of any thread is lost or makes the sleeper miss it, asleep or awake") {
+  constexpr std::size_t posters = 3;
+  counting_parker parker;
+  inbox box(parker);
+  std::atomic<bool> stop = false;
+  std::vector<inbox_entry> entries(posters);
+  std::vector<std::atomic<int>> seen(posters);
+  std::vector<std::thread> threads;
+  for (std::size_t i = 0; i < posters; ++i) {
+    threads.emplace_back([&, i] {  // posts anew as soon as it was read
+      for (int round = 0; !stop;) {
+        if (seen[i].load() != round) {
+          std::this_thread::yield();
+          continue;
+        }
+        ++round;
+        box.post(entries[i], note::wake, nothing);
+      }
+    });
+  }
+  // Until posts have met the loop both asleep and awake, often. A lost one hangs.
+  int reads = 0, awake = 0;
+  while (reads < 3000 || parker.parks < 20 || parker.unparks < 20 || awake < 20) {
+    auto const parks = parker.parks.load();
+    box.sleep(time_point::max());
+    if (parker.parks.load() == parks) ++awake;
+    box.drain([&](inbox_entry& entry, std::uint8_t) {
+      ++reads;
+      ++seen[static_cast<std::size_t>(&entry - entries.data())];
+    });
+  }
+  stop = true;
+  for (auto& thread : threads) thread.join();
+  drain(box);
+  CHECK(box.empty());
+}
+
+TEST_CASE("inbox: a ring of another thread wakes the sleeper") {
+  counting_parker parker;
+  inbox box(parker);
+  std::atomic<int> rings = 0;
+  std::thread other([&] {
+    for (int i = 0; i < 2000; ++i) {
+      ++rings;
+      box.ring();
+    }
+  });
+  while (rings < 2000) {
+    box.sleep(time_point::max());
+    drain(box);
+  }
+  other.join();
+  CHECK(rings == 2000);
+}

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "../../fibers/detail/parker.hpp"
+
+#include <atomic>
+#include <csignal>
+#include <ctime>
+#include <fibers/clock.hpp>
+#include <thread>
+
+#include "catch.hpp"
+
+using namespace std::chrono_literals;
+using fibers::time_point;
+using fibers::detail::thread_parker;
+using fibers::detail::virtual_parker;
+
+namespace {
+thread_parker* woken_by_signal = nullptr;
+}
+
+TEST_CASE("parker: an unpark before park is not lost, and counts once") {
+  thread_parker parker;
+  parker.unpark();
+  parker.unpark();
+  parker.park(time_point::max());  // returns
+  auto const deadline = std::chrono::steady_clock::now() + 2ms;
+  while (std::chrono::steady_clock::now() < deadline) parker.park(deadline);  // may be early, but must end
+}
+
+TEST_CASE("parker: a deadline that has passed does not sleep, be it before the clock began") {
+  thread_parker parker;
+  parker.park(std::chrono::steady_clock::now() - 1h);
+  parker.park(time_point{});
+  parker.park(time_point::min());
+}
+
+TEST_CASE("parker: sleeps until the deadline, and uses no time of the processor for it") {
+  auto const cpu = [] {
+    timespec now{};
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
+  };
+  thread_parker parker;
+  auto const start = std::chrono::steady_clock::now();
+  auto const cpu_start = cpu();
+  parker.park(start + 50ms);
+  auto const used = cpu() - cpu_start;
+  auto const passed = std::chrono::steady_clock::now() - start;
+  CHECK(passed >= 50ms);  // nobody unparks it here
+  CHECK(used < passed / 5);
+}
+
+TEST_CASE("parker: no unpark is lost, whether it comes before, while or after the other falls asleep") {
+  thread_parker ping, pong;
+  std::atomic<int> turn = 0;
+  constexpr int rounds = 20'000;
+  std::thread other([&] {
+    for (int i = 1; i < rounds; i += 2) {
+      while (turn.load() != i) pong.park(time_point::max());
+      turn.store(i + 1);
+      ping.unpark();
+    }
+  });
+  for (int i = 0; i < rounds; i += 2) {
+    turn.store(i + 1);
+    pong.unpark();
+    while (turn.load() != i + 2) ping.park(time_point::max());
+  }
+  other.join();
+  CHECK(turn == rounds);
+}
+
+TEST_CASE("parker: a signal handler may unpark") {
+  thread_parker parker;
+  woken_by_signal = &parker;
+  auto const old = std::signal(SIGUSR1, [](int) { woken_by_signal->unpark(); });
+  std::thread other([] { std::raise(SIGUSR1); });  // on its own thread
+  parker.park(time_point::max());
+  other.join();
+  std::signal(SIGUSR1, old);
+  CHECK(old != SIG_ERR);
+}
+
+TEST_CASE("virtual parker: moves the time of its thread to the deadline, and never back") {
+  virtual_parker parker;
+  auto const start = fibers::clock::now();
+  parker.park(start + 1h);
+  CHECK(fibers::clock::now() == start + 1h);
+  parker.park(start);
+  CHECK(fibers::clock::now() == start + 1h);
+}
+
+TEST_CASE("virtual parker: without a deadline it sleeps as a thread does, and time stands still") {
+  virtual_parker parker;
+  auto const start = fibers::clock::now();
+  std::atomic<bool> woken = false;
+  std::thread other([&] {
+    woken = true;
+    parker.unpark();
+  });
+  while (!woken) parker.park(time_point::max());
+  other.join();
+  CHECK(fibers::clock::now() == start);
+}
+
+TEST_CASE("virtual parker: when it goes, the thread has real time again") {
+  { virtual_parker const parker; }
+  auto const before = std::chrono::steady_clock::now();
+  CHECK(fibers::clock::now() >= before);
+}

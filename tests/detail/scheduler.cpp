@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "../../fibers/detail/scheduler.hpp"
+
+#include <sys/resource.h>
+
+#include <atomic>
+#include <cstdint>
+#include <ctime>
+#include <fibers/run.hpp>
+#include <fibers/task.hpp>
+#include <fibers/this_task.hpp>
+#include <fstream>
+#include <new>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "catch.hpp"
+#include "child.hpp"
+
+using namespace std::chrono_literals;
+using Catch::Matchers::ContainsSubstring;
+using fibers::clock_kind;
+using fibers::testing::in_child;
+
+namespace {
+
+using texts = std::vector<std::string>;
+
+template <class F>
+void run_virtual(F main) {
+  fibers::run({.clock = clock_kind::virtual_time}, std::move(main));
+}
+
+std::chrono::nanoseconds cpu_time() {
+  timespec now{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
+}
+
+[[gnu::noinline]] int recurse(int depth) {
+  volatile char frame[1024];
+  frame[0] = static_cast<char>(depth);
+  return depth == 0 ? frame[0] : recurse(depth - 1) + frame[0];
+}
+
+[[maybe_unused]] std::size_t address_space() {
+  std::ifstream statm("/proc/self/statm");
+  std::size_t pages = 0;
+  statm >> pages;
+  return pages * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+}
+
+}  // namespace
+
+TEST_CASE("scheduler: tasks begin in the order of their spawning, after the spawner has stopped", "[TASK-01]") {
+  texts log;
+  run_virtual([&] {
+    auto a = fibers::spawn([&] { log.push_back("a"); });
+    auto b = fibers::spawn([&] { log.push_back("b"); });
+    log.push_back("main");
+    a.wait();
+    b.wait();
+  });
+  CHECK(log == texts{"main", "a", "b"});
+}
+
+TEST_CASE("scheduler: tasks that yield take turns, over many turns of the loop") {
+  std::string log;
+  run_virtual([&] {
+    std::vector<fibers::task<void>> tasks;
+    for (char const name : {'a', 'b', 'c'}) {
+      tasks.push_back(fibers::spawn([&log, name] {
+        for (int i = 0; i < 200; ++i) {
+          log += name;
+          fibers::this_task::yield();
+        }
+      }));
+    }
+    for (auto& task : tasks) task.wait();
+  });
+  std::string expected;
+  for (int i = 0; i < 200; ++i) expected += "abc";
+  CHECK(log == expected);
+}
+
+TEST_CASE("scheduler: timers, threads and callbacks have their turn though tasks never stop yielding") {
+  bool slept = false, called = false;
+  std::atomic<bool> woken = false;
+  fibers::run([&] {
+    auto busy = fibers::spawn([&] {
+      while (!slept || !woken || !called) fibers::this_task::yield();
+    });
+    auto sleeper = fibers::spawn([&] {
+      fibers::sleep_for(1ms);
+      slept = true;
+    });
+    sleeper.on_done([&] { called = true; });
+    auto waits = fibers::spawn([&] {
+      try {
+        fibers::sleep_for(fibers::no_timeout);
+      } catch (fibers::cancelled_error const&) {
+        woken = true;
+      }
+    });
+    fibers::this_task::yield();
+    std::thread other([handle = waits.handle()] { handle.cancel(); });
+    busy.get();
+    other.join();
+  });
+  CHECK(slept);
+  CHECK(called);
+  CHECK(woken);
+}
+
+TEST_CASE("scheduler: sleeps that end at one time end in the order in which they began") {
+  std::vector<int> log;
+  run_virtual([&] {
+    std::vector<fibers::task<void>> tasks;
+    auto const when = fibers::clock::now() + 1s;
+    for (int i = 0; i < 100; ++i) {
+      tasks.push_back(fibers::spawn([&log, i, when] {
+        fibers::sleep_until(when);
+        log.push_back(i);
+      }));
+    }
+    for (auto& task : tasks) task.wait();
+  });
+  std::vector<int> expected;
+  for (int i = 0; i < 100; ++i) expected.push_back(i);
+  CHECK(log == expected);
+}
+
+TEST_CASE("scheduler: tasks that run one after the other share a stack, the warm one") {
+  std::set<std::uintptr_t> pages;
+  run_virtual([&] {
+    for (int i = 0; i < 1000; ++i) {
+      fibers::spawn([&] {
+        char here = 0;
+        pages.insert(reinterpret_cast<std::uintptr_t>(&here) / 4096);
+      }).get();
+    }
+  });
+  CHECK(pages.size() == 1);
+}
+
+TEST_CASE("scheduler: a task that never begins takes no stack") {
+  auto const use = [](bool cancel) {
+    std::set<std::uintptr_t> stacks;
+    run_virtual([&] {
+      std::vector<fibers::task<void>> tasks;
+      for (int i = 0; i < 100; ++i) {
+        tasks.push_back(fibers::spawn([&] {
+          char here = 0;
+          stacks.insert(reinterpret_cast<std::uintptr_t>(&here) >> 16);
+          fibers::sleep_for(1s);
+        }));
+        if (cancel) tasks.back().cancel();
+      }
+      for (auto& task : tasks) task.wait();
+    });
+    return stacks.size();
+  };
+  CHECK(use(true) == 0);
+  CHECK(use(false) == 100);
+}
+
+TEST_CASE("scheduler: a loop that is idle uses no time of the processor") {
+  std::chrono::nanoseconds used{}, passed{};
+  fibers::run([&] {
+    std::vector<fibers::task<void>> tasks;  // leave idle stacks behind, which are trimmed meanwhile
+    for (int i = 0; i < 100; ++i) tasks.push_back(fibers::spawn([] { fibers::this_task::yield(); }));
+    for (auto& task : tasks) task.wait();
+    fibers::sleep_for(1ms);
+    auto const cpu = cpu_time();
+    auto const start = std::chrono::steady_clock::now();
+    fibers::sleep_for(200ms);
+    used = cpu_time() - cpu;
+    passed = std::chrono::steady_clock::now() - start;
+  });
+  CHECK(passed >= 200ms);
+  CHECK(used < passed / 10);
+}
+
+TEST_CASE("scheduler: a task that runs off its stack is named, and the program ends") {
+  auto const end = in_child([] {
+    run_virtual([] {
+      auto task = fibers::spawn("parse", [] { return recurse(1'000'000); });
+      task.get();
+    });
+  });
+  CHECK(end.by(SIGABRT));
+  CHECK_THAT(end.text, ContainsSubstring("fibers: task 'parse' (spawned at ") && ContainsSubstring("scheduler.cpp:") &&
+                           ContainsSubstring("overflowed its 256 KiB stack"));
+}
+
+TEST_CASE("scheduler: main, and a task without a name, are told apart when they run off their stack") {
+  auto const of_main = in_child([] { run_virtual([] { return static_cast<void>(recurse(1'000'000)); }); });
+  CHECK_THAT(of_main.text, ContainsSubstring("task 'main'"));
+  auto const of_task = in_child([] {
+    run_virtual([] {
+      auto task = fibers::spawn([] { return recurse(1'000'000); });
+      task.get();
+    });
+  });
+  CHECK_THAT(of_task.text, ContainsSubstring("task 'task-"));
+}
+
+TEST_CASE("scheduler: no memory for a stack fails the task that needs it, and nothing else") {
+#if defined(FIBERS_ADDRESS_SANITIZER) || defined(FIBERS_THREAD_SANITIZER) || defined(FIBERS_VALGRIND)
+  SKIP("the tool needs address space for itself");
+#endif
+  auto const end = in_child([] {
+    constexpr std::size_t count = 200;
+    std::size_t failed = 0, slept = 0, later = 0;
+    fibers::run({.clock = clock_kind::virtual_time, .stack_size = 16 * 1024 * 1024}, [&] {
+      rlimit const unlimited = [] {
+        rlimit limit{};
+        ::getrlimit(RLIMIT_AS, &limit);
+        return limit;
+      }();
+      rlimit limit = unlimited;
+      limit.rlim_cur = address_space() + 1024 * 1024 * 1024;
+      ::setrlimit(RLIMIT_AS, &limit);
+      std::vector<fibers::task<void>> tasks;
+      for (std::size_t i = 0; i < count; ++i) {
+        tasks.push_back(fibers::spawn([&] {
+          fibers::sleep_for(1s);
+          ++slept;
+        }));
+      }
+      for (auto& task : tasks) {
+        try {
+          task.get();
+        } catch (std::bad_alloc const&) {
+          ++failed;
+        }
+      }
+      ::setrlimit(RLIMIT_AS, &unlimited);
+      tasks.clear();
+      for (std::size_t i = 0; i < count; ++i) {
+        tasks.push_back(fibers::spawn([&] {
+          fibers::sleep_for(1s);
+          ++later;
+        }));
+      }
+      for (auto& task : tasks) task.get();
+    });
+    if (failed == 0 || slept == 0 || failed + slept != count || later != count) ::_exit(1);
+  });
+  CHECK(end.with(0));
+  CHECK(end.text.empty());
+}
+
+TEST_CASE("scheduler: no memory for main's stack is what run() throws") {
+#if defined(FIBERS_ADDRESS_SANITIZER) || defined(FIBERS_THREAD_SANITIZER) || defined(FIBERS_VALGRIND)
+  SKIP("the tool needs address space for itself");
+#endif
+  auto const end = in_child([] {
+    rlimit limit{};
+    ::getrlimit(RLIMIT_AS, &limit);
+    limit.rlim_cur = address_space() + 64 * 1024 * 1024;
+    ::setrlimit(RLIMIT_AS, &limit);
+    try {
+      fibers::run({.stack_size = 1024 * 1024 * 1024}, [] {});
+    } catch (std::bad_alloc const&) {
+      ::_exit(7);
+    }
+  });
+  CHECK(end.with(7));
+}
+
+TEST_CASE("scheduler: three loops on three threads run at once, each with its own tasks and time") {
+  constexpr int loops = 3, tasks = 50;
+  std::vector<int> ended(loops);
+  std::vector<fibers::duration> passed(loops);
+  std::vector<std::thread> threads;
+  for (std::size_t i = 0; i < loops; ++i) {
+    threads.emplace_back([&, i] {
+      run_virtual([&, i] {
+        auto const start = fibers::clock::now();
+        std::vector<fibers::task<void>> children;
+        for (int t = 0; t < tasks; ++t) {
+          children.push_back(fibers::spawn([&, i, t] {
+            for (int n = 0; n < 20; ++n) fibers::this_task::yield();
+            fibers::sleep_for((t + 1) * 1ms * static_cast<int>(i + 1));
+            ++ended[i];
+          }));
+        }
+        for (auto& child : children) child.get();
+        passed[i] = fibers::clock::now() - start;
+      });
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  CHECK(ended == std::vector{tasks, tasks, tasks});
+  CHECK(passed == std::vector<fibers::duration>{50ms, 100ms, 150ms});
+}

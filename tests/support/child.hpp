@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// Runs code in a child process: for what ends a process, writes on stderr, or changes it for good.
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <string>
+
+#include "catch.hpp"
+
+namespace fibers::testing {
+
+struct death {
+  int status = 0;
+  std::string text = {};  // what it wrote on stderr
+
+  bool by(int signal) const { return WIFSIGNALED(status) && WTERMSIG(status) == signal; }
+  bool with(int code) const { return WIFEXITED(status) && WEXITSTATUS(status) == code; }
+};
+
+/// In the child signals do what they do by default. It exits with 0 if the body returns, with 99 if it throws.
+template <class F>
+death in_child(F body) {
+  int ends[2];
+  REQUIRE(::pipe(ends) == 0);
+  auto const child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    for (int const signal : {SIGSEGV, SIGBUS, SIGABRT, SIGINT, SIGTERM}) ::signal(signal, SIG_DFL);
+    ::dup2(ends[1], STDERR_FILENO);
+    ::close(ends[0]);
+    ::close(ends[1]);
+    try {
+      body();
+    } catch (...) {
+      ::_exit(99);
+    }
+    ::_exit(0);
+  }
+  ::close(ends[1]);
+  death result;
+  char buffer[512];
+  for (ssize_t got; (got = ::read(ends[0], buffer, sizeof buffer)) > 0;) {
+    result.text.append(buffer, static_cast<std::size_t>(got));
+  }
+  ::close(ends[0]);
+  REQUIRE(::waitpid(child, &result.status, 0) == child);
+  return result;
+}
+
+}  // namespace fibers::testing

@@ -1,0 +1,784 @@
+// SPDX-License-Identifier: BSL-1.0
+
+// Cancelling a task: in every state it can be in, by whomever, and what becomes of it.
+
+#include <atomic>
+#include <deque>
+#include <fibers/this_task.hpp>
+#include <stdexcept>
+#include <thread>
+
+#include "catch.hpp"
+#include "record.hpp"
+
+using namespace std::chrono_literals;
+using Catch::Matchers::ContainsSubstring;
+using fibers::cancelled_error;
+using fibers::sleep_for;
+using fibers::spawn;
+using fibers::task;
+using fibers::task_handle;
+using fibers::testing::how;
+using fibers::testing::sanitized;
+using fibers::testing::virtual_time;
+namespace this_task = fibers::this_task;
+
+namespace {
+
+// "cancelled, asked 1 time(s)"
+std::string state_of(task_handle<> const& task) {
+  std::string const asked = ", asked " + std::to_string(task.cancelling());
+  return (!task.done() ? "runs" : task.cancelled() ? "cancelled" : "not cancelled") + asked;
+}
+
+}  // namespace
+
+// --- in every state ---
+
+TEST_CASE_METHOD(virtual_time, "cancel: before the start, the body never runs", "[TASK-26]") {
+  run([&] {
+    auto const child = spawn([&] { seen("body"); });
+    child.cancel("too early");
+    seen(state_of(child.handle()));
+    seen(how([&] { child.handle().get(); }));
+    seen(state_of(child.handle()));
+  });
+  CHECK(seen == "runs, asked 1@0, cancelled: too early@0, cancelled, asked 1@0");
+}
+
+TEST_CASE_METHOD(virtual_time, "cancel: a task blocked in a sleep ends cancelled, at once",
+                 "[TASK-14][TASK-16][CB-02]") {
+  run([&] {
+    auto child = spawn([] { sleep_for(9s); });
+    sleep_for(1s);
+    seen(child.cancel() ? "accepted" : "too late");
+    seen(state_of(child.handle()));
+    seen(how([&] { child.get(); }));
+    seen(state_of(child.handle()));
+    seen(child.cancel() ? "accepted" : "too late");
+    seen(state_of(child.handle()));
+  });
+  CHECK(seen == "accepted@1, runs, asked 1@1, cancelled@1, cancelled, asked 1@1, too late@1, cancelled, asked 1@1");
+}
+
+TEST_CASE_METHOD(virtual_time, "cancel: the timer of a cancelled sleep is gone, so time does not go on to it",
+                 "[TASK-16]") {
+  run([&] {
+    auto const child = spawn([] { sleep_for(9s); });
+    sleep_for(1s);
+    child.cancel_and_wait();
+    try {
+      sleep_for(fibers::no_timeout);
+    } catch (fibers::deadlock_error const&) {
+      seen("nothing is due any more");
+    }
+  });
+  CHECK(seen == "nothing is due any more@1");
+}
+
+TEST_CASE_METHOD(virtual_time, "cancel: a task that has given way gets it at that yield", "[TASK-15]") {
+  run([&] {
+    auto const child = spawn([&] {
+      seen(how([] { this_task::yield(); }));
+      seen(how([] { sleep_for(0s); }));
+      seen(how([] { fibers::sleep_until(fibers::clock::now() - 1s); }));
+    });
+    for (char const* const where : {"yield", "zero", "past"}) {
+      this_task::yield();
+      child.cancel(where);
+    }
+    child.wait();
+  });
+  CHECK(seen == "cancelled: yield@0, cancelled: zero@0, cancelled: past@0");
+}
+
+TEST_CASE_METHOD(virtual_time, "cancel: a ready task whose wait was over gets it at its next suspension point",
+                 "[TASK-34]") {
+  run([&] {
+    auto const inner = spawn([] {
+      sleep_for(1s);
+      return 5;
+    });
+    auto const outer = spawn([&] {
+      seen(how([&] { return inner.handle().get(); }));
+      seen(how([] { sleep_for(1s); }));
+    });
+    inner.on_done([&] { outer.cancel("late"); });  // outer is ready by then
+    outer.wait();
+    seen(how([&] { return inner.handle().get(); }));
+  });
+  CHECK(seen == "returned 5@1, cancelled: late@1, returned 5@1");
+}
+
+TEST_CASE_METHOD(virtual_time, "cancel: one that has ended is left alone", "[CB-03][CB-04]") {
+  run([&] {
+    auto const value = spawn([] { return 5; });
+    auto const failure = spawn([] { throw std::runtime_error("no"); });
+    value.wait();
+    failure.wait();
+    seen(how([&] { return value.cancel() || failure.cancel(); }));
+    seen(state_of(value.handle()));
+    seen(how([&] { return value.handle().get(); }));
+    seen(how([&] { failure.handle().get(); }));
+  });
+  CHECK(seen == "returned 0@0, not cancelled, asked 0@0, returned 5@0, failed: no@0");
+}
+
+TEST_CASE_METHOD(virtual_time, "cancel: a task that waits in get() passes it on inwards", "[TASK-17]") {
+  run([&] {
+    auto inner = spawn([] { sleep_for(9s); });
+    auto outer = spawn([&] { inner.get(); });
+    sleep_for(1s);
+    outer.cancel("stop");
+    seen(state_of(outer.handle()) + ", " + state_of(inner.handle()));
+    seen(how([&] { outer.get(); }));
+    seen(state_of(outer.handle()) + ", " + state_of(inner.handle()));
+    seen(how([&] { inner.get(); }));
+  });
+  CHECK(seen ==
+        "runs, asked 1, runs, asked 1@1, cancelled: stop@1, cancelled, asked 1, cancelled, asked 1@1, "
+        "cancelled: stop@1");
+}
+
+TEST_CASE_METHOD(virtual_time, "cancel: a task that waits in wait() is cancelled alone") {
+  run([&] {
+    auto const inner = spawn([] { sleep_for(9s); });
+    auto const outer = spawn([&] { inner.wait(); });
+    sleep_for(1s);
+    outer.cancel();
+    outer.wait();
+    seen(state_of(outer.handle()) + ", " + state_of(inner.handle()));
+  });
+  CHECK(seen == "cancelled, asked 1, runs, asked 0@1");
+}
+
+TEST_CASE_METHOD(virtual_time, "cancel: goes through a chain of 10,000 tasks, to the innermost and back") {
+  std::size_t const length = sanitized ? 2'000 : 10'000;
+  std::size_t cancelled = 0;
+  run([&] {
+    std::deque<task_handle<>> chain;
+    std::vector<task<void>> tasks;
+    for (std::size_t i = 0; i != length; ++i) {
+      tasks.push_back(spawn([&, i] {
+        if (i == 0) sleep_for(9s);
+        chain[i - 1].get();
+      }));
+      chain.emplace_back(tasks.back().handle());
+    }
+    sleep_for(1s);
+    chain.back().cancel("all");
+    seen(how([&] { chain.back().get(); }));
+    for (auto const& task : chain) cancelled += task.cancelled() && task.cancelling() == 1 ? 1 : 0;
+  });
+  CHECK(seen == "cancelled: all@1");
+  CHECK(cancelled == length);
+}
+
+TEST_CASE_METHOD(virtual_time, "cancel: a chain whose innermost task is just ready or not begun gets it too") {
+  run([&] {
+    auto inner = spawn("inner", [&] { this_task::yield(); });
+    auto outer = spawn([&] { inner.get(); });
+    this_task::yield();  // inner is ready again
+    outer.cancel("ready");
+    seen(how([&] { outer.get(); }));
+    auto second = spawn([&] {
+      auto late = spawn([&] { seen("body"); });
+      late.get();
+    });
+    auto const canceller = spawn([&] { second.cancel("not begun"); });  // before what second spawns
+    seen(how([&] { second.get(); }));
+  });
+  CHECK(seen == "cancelled: ready@0, cancelled: not begun@0");
+}
+
+TEST_CASE_METHOD(virtual_time, "cancel: what waits in a cycle of wait() can be cancelled out of it") {
+  run([&] {
+    std::vector<task_handle<>> ring;
+    auto const wait_for = [&](std::size_t other) {
+      return [&ring, other] {
+        this_task::yield();
+        ring[other].wait();
+      };
+    };
+    auto const a = spawn(wait_for(1));
+    auto const b = spawn(wait_for(0));
+    ring = {a.handle(), b.handle()};
+    sleep_for(1s);
+    a.cancel();
+    b.wait();
+    seen(state_of(ring[0]) + ", " + state_of(ring[1]));
+  });
+  CHECK(seen == "cancelled, asked 1, not cancelled, asked 0@1");
+}
+
+TEST_CASE_METHOD(virtual_time, "cancel: 100,000 parked tasks are cancelled and joined") {
+  std::size_t const count = sanitized ? 5'000 : 100'000;
+  std::size_t cancelled = 0;
+  run([&] {
+    std::vector<task<void>> tasks;
+    for (std::size_t i = 0; i != count; ++i) tasks.push_back(spawn([] { sleep_for(9s); }));
+    sleep_for(1s);
+    for (auto const& task : tasks) task.cancel();
+    for (auto const& task : tasks) {
+      task.wait();
+      cancelled += task.cancelled() ? 1 : 0;
+    }
+    seen("all");
+  });
+  CHECK(cancelled == count);
+  CHECK(seen == "all@1");
+}
+
+// --- by itself ---
+
+TEST_CASE_METHOD(virtual_time, "self-cancel: thrown at the next suspension point, at once", "[TASK-22]") {
+  run([&] {
+    auto child = spawn([&] {
+      this_task::cancel("enough");
+      seen("goes on");
+      sleep_for(9s);
+    });
+    seen(how([&] { child.get(); }));
+  });
+  CHECK(seen == "goes on@0, cancelled: enough@0");
+}
+
+TEST_CASE_METHOD(virtual_time, "self-cancel: a body that then returns ends cancelled, and its value is lost",
+                 "[TASK-23]") {
+  run([&] {
+    auto child = spawn([&] {
+      this_task::cancel("enough");
+      return 5;
+    });
+    seen(how([&] { return child.get(); }));
+    seen(state_of(child.handle()));
+  });
+  CHECK(seen == "cancelled: enough@0, cancelled, asked 1@0");
+}
+
+TEST_CASE_METHOD(virtual_time, "self-cancel: a body that then fails ends with that", "[TASK-24]") {
+  run([&] {
+    auto child = spawn([&] {
+      this_task::cancel("enough");
+      throw std::runtime_error("no");
+    });
+    seen(how([&] { child.get(); }));
+    seen(state_of(child.handle()));
+  });
+  CHECK(seen == "failed: no@0, not cancelled, asked 1@0");
+}
+
+TEST_CASE_METHOD(virtual_time, "self-cancel: get() throws it before it waits, and does not pass it on", "[TASK-25]") {
+  run([&] {
+    auto inner = spawn([] { sleep_for(1s); });
+    auto outer = spawn([&] {
+      this_task::cancel("enough");
+      inner.get();
+    });
+    seen(how([&] { outer.get(); }));
+    seen(state_of(inner.handle()));
+    seen(how([&] { inner.get(); }));
+  });
+  CHECK(seen == "cancelled: enough@0, runs, asked 0@0, returned@1");
+}
+
+TEST_CASE_METHOD(virtual_time, "self-cancel: through its own handle it is the same, and cancel_and_wait() throws it") {
+  run([&] {
+    auto child = spawn([&] {
+      auto const self = this_task::handle();
+      seen(how([&] { return self.cancel("first"); }));
+      seen(how([&] { sleep_for(1s); }));
+      self.cancel_and_wait();
+      seen("not reached");
+    });
+    seen(how([&] { child.get(); }));
+    seen(state_of(child.handle()));
+  });
+  CHECK(seen == "returned 1@0, cancelled: first@0, cancelled@0, cancelled, asked 2@0");
+}
+
+TEST_CASE_METHOD(virtual_time, "cancel: a pending request is thrown also where there is nothing to wait for",
+                 "[TASK-37]") {
+  run([&] {
+    auto const ended = spawn([] { return 5; });
+    ended.wait();
+    auto const child = spawn([&] {
+      this_task::cancel("get");
+      seen(how([&] { return ended.handle().get(); }));
+      this_task::cancel("wait");
+      seen(how([&] { ended.wait(); }));
+      this_task::cancel("checkpoint");
+      seen(how([&] { this_task::checkpoint(); }));
+      seen(how([&] { return ended.handle().get(); }));
+    });
+    child.wait();
+  });
+  CHECK(seen == "cancelled: get@0, cancelled: wait@0, cancelled: checkpoint@0, returned 5@0");
+}
+
+// --- what the body makes of it ---
+
+TEST_CASE_METHOD(virtual_time, "cancel: who catches it and returns is done, with the value", "[TASK-20]") {
+  run([&] {
+    auto child = spawn([] {
+      try {
+        sleep_for(9s);
+      } catch (cancelled_error const&) {
+      }
+      return 5;
+    });
+    sleep_for(1s);
+    child.cancel();
+    seen(how([&] { return child.get(); }));
+    seen(state_of(child.handle()));
+  });
+  CHECK(seen == "returned 5@1, not cancelled, asked 1@1");
+}
+
+TEST_CASE_METHOD(virtual_time, "cancel: who catches it may wait anew, undisturbed", "[TASK-21][UNC-10]") {
+  run([&] {
+    auto inner = spawn([] {
+      sleep_for(3s);
+      return 5;
+    });
+    auto child = spawn([&] {
+      seen(how([] { sleep_for(9s); }));
+      return inner.get();
+    });
+    sleep_for(1s);
+    child.cancel();
+    seen(how([&] { return child.get(); }));
+    seen(state_of(child.handle()));
+    seen(state_of(inner.handle()));
+  });
+  CHECK(seen == "cancelled@1, returned 5@3, not cancelled, asked 1@3, not cancelled, asked 0@3");
+}
+
+TEST_CASE_METHOD(virtual_time, "cancel: it unwinds from the innermost call outwards", "[TASK-27]") {
+  run([&] {
+    auto const inner = [&] {
+      try {
+        sleep_for(9s);
+      } catch (cancelled_error const&) {
+        seen("inner");
+        throw;
+      }
+    };
+    auto const child = spawn([&] {
+      try {
+        inner();
+      } catch (cancelled_error const&) {
+        seen("outer");
+        throw;
+      }
+    });
+    sleep_for(1s);
+    child.cancel_and_wait();
+    seen(state_of(child.handle()));
+  });
+  CHECK(seen == "inner@1, outer@1, cancelled, asked 1@1");
+}
+
+TEST_CASE_METHOD(virtual_time, "cancel: destructors run while it unwinds, and may suspend") {
+  struct closer {
+    fibers::testing::record& seen;
+    ~closer() {
+      sleep_for(1s);
+      seen("closed");
+    }
+  };
+  run([&] {
+    auto const child = spawn([&] {
+      closer const at_the_end{seen};
+      sleep_for(9s);
+    });
+    sleep_for(1s);
+    child.cancel_and_wait();
+    seen(state_of(child.handle()));
+  });
+  CHECK(seen == "closed@2, cancelled, asked 1@2");
+}
+
+TEST_CASE_METHOD(virtual_time, "cancel: clean-up may suspend, and a second request interrupts it", "[TASK-36]") {
+  run([&] {
+    auto child = spawn([&] {
+      try {
+        sleep_for(9s);
+      } catch (cancelled_error const&) {
+        sleep_for(1s);
+        seen("half");
+        sleep_for(1s);
+        seen("not reached");
+      }
+    });
+    this_task::yield();
+    child.cancel("first");
+    sleep_for(1500ms);
+    seen(child.cancel("second") ? "accepted" : "too late");
+    seen(how([&] { child.get(); }));
+    seen(state_of(child.handle()));
+  });
+  CHECK(seen == "half@1, accepted@1.5, cancelled: second@1.5, cancelled, asked 2@1.5");
+}
+
+TEST_CASE_METHOD(virtual_time, "cancel: who answers with another exception ends with that", "[TASK-32]") {
+  run([&] {
+    auto child = spawn([] {
+      try {
+        sleep_for(9s);
+      } catch (cancelled_error const&) {
+        throw std::runtime_error("no");
+      }
+    });
+    this_task::yield();
+    child.cancel();
+    seen(how([&] { child.get(); }));
+    seen(state_of(child.handle()));
+  });
+  CHECK(seen == "failed: no@0, not cancelled, asked 1@0");
+}
+
+TEST_CASE_METHOD(virtual_time, "cancel: a cancelled_error that the body throws by itself makes it cancelled",
+                 "[TASK-40]") {
+  run([&] {
+    auto child = spawn([] { throw cancelled_error("by itself"); });
+    seen(how([&] { child.get(); }));
+    seen(state_of(child.handle()));
+  });
+  CHECK(seen == "cancelled: by itself@0, cancelled, asked 0@0");
+}
+
+TEST_CASE_METHOD(virtual_time, "cancel: a handler for std::exception does not see it") {
+  run([&] {
+    auto const child = spawn([&] {
+      try {
+        sleep_for(9s);
+      } catch (std::exception const&) {
+        seen("caught");
+      }
+    });
+    this_task::yield();
+    child.cancel_and_wait();
+    seen(state_of(child.handle()));
+  });
+  CHECK(seen == "cancelled, asked 1@0");
+}
+
+// --- those who wait for a task that is cancelled ---
+
+TEST_CASE_METHOD(virtual_time, "cancel: who waits for a task cancelled later sees it then, and may go on",
+                 "[TASK-28]") {
+  run([&] {
+    auto child = spawn([] { sleep_for(9s); });
+    auto const canceller = spawn([&] {
+      sleep_for(2s);
+      child.cancel("by a timer");
+    });
+    seen(how([&] { child.get(); }));
+    sleep_for(1s);
+    seen("goes on");
+  });
+  CHECK(seen == "cancelled: by a timer@2, goes on@3");
+}
+
+TEST_CASE_METHOD(virtual_time, "cancel: who waits for a task cancelled by somebody else ends cancelled too",
+                 "[TASK-18]") {
+  run([&] {
+    auto inner = spawn([] { sleep_for(9s); });
+    auto outer = spawn([&] { inner.get(); });
+    sleep_for(1s);
+    inner.cancel("inner");
+    seen(how([&] { outer.get(); }));
+    seen(state_of(outer.handle()) + ", " + state_of(inner.handle()));
+  });
+  CHECK(seen == "cancelled: inner@1, cancelled, asked 0, cancelled, asked 1@1");
+}
+
+TEST_CASE_METHOD(virtual_time, "cancel: both sides of a get() at once: the waiter gets one cancelled_error",
+                 "[TASK-19]") {
+  bool const inner_first = GENERATE(true, false);
+  run([&] {
+    auto inner = spawn([] { sleep_for(9s); });
+    auto outer = spawn([&] {
+      seen(how([&] { inner.get(); }));
+      seen(how([&] { sleep_for(1s); }));
+      throw cancelled_error();
+    });
+    sleep_for(1s);
+    if (inner_first) inner.cancel();
+    outer.cancel();
+    if (!inner_first) inner.cancel();
+    outer.wait();
+    seen(state_of(outer.handle()) + ", " + state_of(inner.handle()));
+  });
+  CHECK(seen == "cancelled@1, returned@2, cancelled, asked 1, cancelled, asked 2@2");
+}
+
+TEST_CASE_METHOD(virtual_time, "cancel: inner swallows it and returns: outer goes on with that value", "[TASK-38]") {
+  run([&] {
+    auto inner = spawn([&] {
+      seen(how([] { sleep_for(9s); }));
+      sleep_for(1s);
+      return 5;
+    });
+    auto outer = spawn([&] {
+      auto const value = inner.get();
+      sleep_for(1s);  // nothing is pending
+      return value;
+    });
+    sleep_for(1s);
+    outer.cancel();
+    seen(how([&] { return outer.get(); }));
+    seen(state_of(outer.handle()) + ", " + state_of(inner.handle()));
+  });
+  CHECK(seen == "cancelled@1, returned 5@3, not cancelled, asked 1, not cancelled, asked 1@3");
+}
+
+TEST_CASE_METHOD(virtual_time, "cancel: while inner goes on, a further request is passed on again") {
+  run([&] {
+    auto inner = spawn([&] {
+      for (int i = 0; i != 2; ++i) seen(how([] { sleep_for(9s); }));
+    });
+    auto outer = spawn([&] { inner.get(); });
+    sleep_for(1s);
+    outer.cancel("first");
+    sleep_for(1s);
+    outer.cancel("second");
+    seen(how([&] { outer.get(); }));
+    seen(state_of(outer.handle()) + ", " + state_of(inner.handle()));
+  });
+  CHECK(seen ==
+        "cancelled: first@1, cancelled: second@2, returned@2, not cancelled, asked 2, not cancelled, asked 2@2");
+}
+
+TEST_CASE_METHOD(virtual_time, "cancel: two wait in get(); cancelling the first cancels inner, and both see it",
+                 "[TASK-39]") {
+  run([&] {
+    auto const inner = spawn([] { sleep_for(9s); });
+    auto const first = spawn([&] { inner.handle().get(); });
+    auto const second = spawn([&] { inner.handle().get(); });
+    sleep_for(1s);
+    first.cancel("first");
+    seen(how([&] { second.handle().get(); }));
+    seen(state_of(first.handle()) + ", " + state_of(second.handle()) + ", " + state_of(inner.handle()));
+  });
+  CHECK(seen == "cancelled: first@1, cancelled, asked 1, cancelled, asked 0, cancelled, asked 1@1");
+}
+
+TEST_CASE_METHOD(virtual_time, "cancel: a waiter may turn it into another exception that holds it", "[TASK-31]") {
+  run([&] {
+    auto inner = spawn([] { sleep_for(9s); });
+    auto outer = spawn([&] {
+      try {
+        inner.get();
+      } catch (cancelled_error const&) {
+        std::throw_with_nested(std::runtime_error("no answer"));
+      }
+    });
+    sleep_for(1s);
+    inner.cancel("too slow");
+    try {
+      outer.get();
+    } catch (std::runtime_error const& error) {
+      seen(error.what());
+      seen(how([&] { std::rethrow_if_nested(error); }));
+    }
+  });
+  CHECK(seen == "no answer@1, cancelled: too slow@1");
+}
+
+TEST_CASE_METHOD(virtual_time, "cancel: cancel_and_wait() throws nothing of the task's, but the caller's own") {
+  run([&] {
+    auto const slow = [&] {
+      try {
+        sleep_for(9s);
+      } catch (cancelled_error const&) {
+        sleep_for(2s);
+        throw;
+      }
+    };
+    auto const quick = spawn([] { sleep_for(9s); });
+    auto const first = spawn(slow);
+    auto const caller = spawn([&] {
+      seen(how([&] { quick.cancel_and_wait(); }));
+      seen(how([&] { first.cancel_and_wait(); }));
+    });
+    sleep_for(1s);
+    caller.cancel("me");
+    caller.wait();
+    seen(state_of(first.handle()));
+    first.wait();
+    seen(state_of(first.handle()));
+  });
+  CHECK(seen == "cancelled@0, cancelled: me@1, runs, asked 1@1, cancelled, asked 1@2");
+}
+
+// --- messages, and where it came from ---
+
+TEST_CASE_METHOD(virtual_time, "cancel: the message is seen by the body, by get() and by exception()",
+                 "[TASK-29][TASK-30][CB-18]") {
+  run([&] {
+    auto child = spawn([&] {
+      try {
+        sleep_for(9s);
+      } catch (cancelled_error const& error) {
+        seen(error.message());
+        throw;
+      }
+    });
+    this_task::yield();
+    child.cancel("too slow");
+    seen(how([&] { child.get(); }));
+    seen(how([&] { child.get(); }));
+    seen(how([&] { static_cast<void>(child.exception()); }));
+    seen(how([&] { child.handle().get(); }));
+  });
+  CHECK(seen ==
+        "too slow@0, cancelled: too slow@0, cancelled: too slow@0, cancelled: too slow@0, cancelled: too slow@0");
+}
+
+TEST_CASE_METHOD(virtual_time,
+                 "cancel: of two before delivery the last counts if it was pending, the first if it was "
+                 "blocked",
+                 "[TASK-29][TASK-35][UNC-01]") {
+  run([&] {
+    auto pending = spawn([] {});
+    auto blocked = spawn([&] {
+      seen(how([] { sleep_for(9s); }));
+      seen(how([] { sleep_for(1s); }));
+      throw cancelled_error("the end");
+    });
+    seen(how([&] { return pending.cancel("first") && pending.cancel("last"); }));
+    seen(how([&] { pending.get(); }));
+    this_task::yield();
+    seen(how([&] { return blocked.cancel("first") && blocked.cancel("last"); }));
+    seen(state_of(blocked.handle()));
+    blocked.wait();
+    seen(state_of(blocked.handle()));
+  });
+  CHECK(seen ==
+        "returned 1@0, cancelled: last@0, returned 1@0, runs, asked 2@0, cancelled: first@0, returned@1, "
+        "cancelled, asked 2@1");
+}
+
+TEST_CASE_METHOD(virtual_time, "cancel: the error says who asked, where and when", "[TASK-30]") {
+  cancelled_error error;
+  boost::source_location place;
+  run([&] {
+    auto child = spawn([] { sleep_for(9s); });
+    auto const watchdog = spawn("watchdog", [&] {
+      sleep_for(2s);
+      place = BOOST_CURRENT_LOCATION;
+      child.cancel("too slow");
+    });
+    try {
+      child.get();
+    } catch (cancelled_error const& e) {
+      error = e;
+    }
+  });
+  auto const& origin = error.origin();
+  CHECK(origin.via == fibers::cancel_origin::kind::by_hand);
+  CHECK(origin.task == "watchdog");
+  CHECK(origin.place.line() == place.line() + 1);
+  CHECK(origin.time == fibers::time_point(2s));
+  CHECK_THAT(error.what(), ContainsSubstring("cancelled: too slow (by task 'watchdog' at task_cancel.cpp:"));
+}
+
+// --- from other threads, in real time ---
+
+TEST_CASE("cancel: from a plain thread, whatever state the task is in") {
+  enum class state { not_begun, suspended, running, waiting_for_another, finished };
+  auto const which =
+      GENERATE(state::not_begun, state::suspended, state::running, state::waiting_for_another, state::finished);
+  std::string outcome;
+  bool accepted = false;
+  fibers::run([&] {
+    std::atomic<bool> begun = false;
+    auto inner = spawn([] { sleep_for(fibers::no_timeout); });
+    auto child = spawn([&] {
+      switch (which) {
+        case state::not_begun:
+        case state::finished:
+          return;
+        case state::suspended:
+          return sleep_for(fibers::no_timeout);
+        case state::running:
+          begun = true;
+          while (this_task::cancelling() == 0) std::this_thread::yield();
+          return this_task::checkpoint();
+        case state::waiting_for_another:
+          return inner.get();
+      }
+    });
+    if (which == state::finished) child.wait();
+    if (which == state::suspended || which == state::waiting_for_another) this_task::yield();
+    std::thread thread([&, handle = child.handle()] {
+      while (which == state::running && !begun) std::this_thread::yield();
+      accepted = handle.cancel("from outside");
+    });
+    if (which != state::running) thread.join();
+    outcome = how([&] { child.get(); });
+    if (which == state::running) thread.join();
+  });
+  CHECK(accepted == (which != state::finished));
+  CHECK(outcome == (which == state::finished ? "returned" : "cancelled: from outside"));
+}
+
+TEST_CASE("cancel: a plain thread wakes a loop that sleeps") {
+  std::string outcome;
+  std::thread thread;
+  fibers::run([&] {
+    auto const self = this_task::handle();
+    thread = std::thread([self] { self.cancel("wake up"); });
+    outcome = how([] { sleep_for(fibers::no_timeout); });
+  });
+  thread.join();
+  CHECK(outcome == "cancelled: wake up");
+}
+
+TEST_CASE("cancel: a task of another loop may cancel, wait and get") {
+  std::string outcome;
+  std::atomic<bool> cancelled_there = false;
+  fibers::run([&] {
+    auto child = spawn([] { sleep_for(fibers::no_timeout); });
+    auto value = spawn([] { return 5; });
+    std::thread thread([&, child = child.handle(), value = value.handle()] {
+      outcome = fibers::run([&] {
+        auto const waiter = spawn([&] { child.get(); });
+        this_task::yield();
+        waiter.cancel("across");  // passed on to the other loop
+        waiter.wait();
+        cancelled_there = waiter.cancelled() && child.cancelled();
+        return how([&] { return value.get(); }) + ", " + how([&] { child.get(); });
+      });
+    });
+    child.wait();
+    thread.join();
+  });
+  CHECK(cancelled_there);
+  CHECK(outcome == "returned 5, cancelled: across");
+}
+
+TEST_CASE("cancel: two threads race with the end of the task until each has won") {
+  int cancelled = 0;
+  int returned = 0;
+  for (int round = 0; round != 200'000 && (cancelled == 0 || returned == 0); ++round) {
+    fibers::run([&] {
+      std::atomic<bool> go = false;
+      auto child = spawn([&] {
+        go = true;
+        for (int i = 0; i != round % 64; ++i) this_task::yield();
+      });
+      std::thread thread([&, handle = child.handle()] {
+        while (!go) std::this_thread::yield();
+        handle.cancel();
+      });
+      child.wait();
+      (child.cancelled() ? cancelled : returned) += 1;
+      thread.join();
+    });
+  }
+  CHECK(cancelled > 0);
+  CHECK(returned > 0);
+}
