@@ -3,6 +3,7 @@
 // The life of a loop: main runs to its end, then what is left is cancelled and waited for. A loop in which nothing can
 // ever run again tells main, whose clean-up may yet set things right.
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -24,7 +25,10 @@ namespace {
 // Says, now and then, who is waited for at the end.
 class shutdown_report final : public timer {
  public:
-  shutdown_report(scheduler& loop, duration after) : timer(&report), loop_(loop), after_(after) { arm(); }
+  shutdown_report(scheduler& loop, bool virtual_time, duration after)
+      : timer(&report), loop_(loop), virtual_time_(virtual_time), after_(after) {
+    arm();
+  }
   ~shutdown_report() {
     if (armed()) loop_.timers().remove(*this);
   }
@@ -41,10 +45,17 @@ class shutdown_report final : public timer {
     std::fprintf(stderr, "fibers: run() is over, and since %s waits for tasks that were cancelled:%s\n",
                  to_string(self.after_).c_str(), self.loop_.describe_tasks().c_str());
     self.after_ = self.after_ > duration::max() / 2 ? duration::max() : 2 * self.after_;
-    self.arm();
+    if (!self.is_alone()) self.arm();
+  }
+  // In virtual time it must not be all that keeps time going: that is a deadlock.
+  bool is_alone() const {
+    auto const is_ready = [](task_state const& task) { return task.stage() != stage::suspended; };
+    return virtual_time_ && loop_.timers().empty() &&
+           std::none_of(loop_.tasks().begin(), loop_.tasks().end(), is_ready);
   }
 
   scheduler& loop_;
+  bool const virtual_time_;
   duration after_;
 };
 
@@ -69,8 +80,8 @@ void run_main(scheduler& loop, task_state& main) {
   }
 }
 
-void end_what_is_left(scheduler& loop, duration report_after) {
-  shutdown_report const report(loop, report_after);
+void end_what_is_left(scheduler& loop, bool virtual_time, duration report_after) {
+  shutdown_report const report(loop, virtual_time, report_after);
   int deadlocks = 0;
   while (!loop.tasks().empty()) {
     std::vector<task_ptr> left;
@@ -100,6 +111,10 @@ void run(run_options const& options, task_state& main, boost::source_location co
     throw invalid_state_error("fibers: run() inside of run() (" + to_string(place) +
                               "): this thread has a loop already; spawn() a task on it");
   }
+  if (options.shutdown_report_after <= duration::zero()) {
+    throw std::invalid_argument(
+        "fibers: run_options::shutdown_report_after must be more than nothing; for no report give fibers::no_timeout");
+  }
   bool const virtual_time = chosen_clock(options) == clock_kind::virtual_time;
   scheduler loop(
       {.how_to_sleep = virtual_time ? std::unique_ptr<parker>(new virtual_parker) : std::make_unique<thread_parker>(),
@@ -107,19 +122,17 @@ void run(run_options const& options, task_state& main, boost::source_location co
        .stack_size = options.stack_size,
        .on_unhandled =
            options.on_unhandled ? std::make_shared<unhandled_exception_hook const>(options.on_unhandled) : nullptr});
-  main.name("main");
-  loop.add(main, place);
-
   std::optional<signal_watch> signals;
   if (!options.cancel_on_signals.empty()) signals.emplace(options.cancel_on_signals, loop, main);
+  main.name("main");
+  loop.add(main, place);  // nothing may throw from here on until it has run
 
   run_main(loop, main);
-  end_what_is_left(loop, options.shutdown_report_after);
+  end_what_is_left(loop, virtual_time, options.shutdown_report_after);
 
-  auto const signal = signals.has_value() ? signals->caught() : 0;
-  if (signal != 0 && main.ending() == ending::cancelled) {
-    main.looked_at();
-    if (main.cancels().count() == 1) throw interrupted_error(signal);
+  bool const by_others = main.cancels().count() > 1;
+  if (signals.has_value() && signals->has_cancelled() != 0 && main.ending() == ending::cancelled && !by_others) {
+    throw interrupted_error(signals->has_cancelled());
   }
   main.throw_error();
 }

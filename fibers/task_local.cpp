@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
 #include <algorithm>
+#include <atomic>
 #include <fibers/detail/suspend.hpp>
 #include <fibers/task_local.hpp>
 #include <vector>
@@ -11,13 +12,13 @@ namespace fibers::detail {
 // expected, so they are searched one by one.
 class local_values {
  public:
-  using entry = std::pair<void const*, std::shared_ptr<void>>;
+  using entry = std::pair<local_key, std::shared_ptr<void>>;
 
   local_values() = default;
   local_values(local_values const& other) : entries(other.entries) {}
   local_values& operator=(local_values const&) = delete;
 
-  entry* find(void const* variable) noexcept {
+  entry* find(local_key variable) noexcept {
     auto const found =
         std::find_if(entries.begin(), entries.end(), [&](entry const& e) { return e.first == variable; });
     return found != entries.end() ? &*found : nullptr;
@@ -33,19 +34,24 @@ void intrusive_ptr_release(local_values* values) noexcept {
   if (values->owners.remove()) delete values;
 }
 
-std::shared_ptr<void> share_local(void const* variable, boost::source_location const& place) {
+local_key new_local_key() noexcept {
+  static constinit std::atomic<local_key> last = 0;
+  return ++last;
+}
+
+std::shared_ptr<void> share_local(local_key variable, boost::source_location const& place) {
   auto const& values = this_task_state(place).locals();
   auto const* const found = values != nullptr ? values->find(variable) : nullptr;
   return found != nullptr ? found->second : nullptr;
 }
 
-void* find_local(void const* variable, boost::source_location const& place) {
+void* find_local(local_key variable, boost::source_location const& place) {
   auto const& values = this_task_state(place).locals();
   auto const* const found = values != nullptr ? values->find(variable) : nullptr;
   return found != nullptr ? found->second.get() : nullptr;
 }
 
-void set_local(void const* variable, std::shared_ptr<void> value, boost::source_location const& place) {
+void set_local(local_key variable, std::shared_ptr<void> value, boost::source_location const& place) {
   auto& values = this_task_state(place).locals();
   if (values == nullptr) {
     values = new local_values;

@@ -57,7 +57,7 @@ struct alarm final : detail::timer {
   detail::waiter& sleeper;
 };
 
-void sleep_until_due(time_point when, boost::source_location const& place) {
+detail::task_state* sleep_until_due(time_point when, boost::source_location const& place) {
   auto& self = detail::enter(place);
   auto& timers = self.loop().timers();
   detail::waiter w(self, place);
@@ -65,23 +65,28 @@ void sleep_until_due(time_point when, boost::source_location const& place) {
   if (when != time_point::max()) timers.add(alarm, when);
   auto const how = detail::suspend(w);
   if (alarm.armed()) timers.remove(alarm);
+  if (how == detail::claim::cancelled) return &self;
   detail::settle(self, how);
+  return nullptr;
 }
 
 }  // namespace
 
 void sleep_until(time_point when, boost::source_location const& place) {
   if (when <= clock::now()) return detail::yield_now(place);
-  sleep_until_due(when, place);
+  if (auto* const cancelled = sleep_until_due(when, place)) throw detail::take_request(*cancelled);
 }
 
-void detail::sleep(duration length, boost::source_location const& place) {
+detail::task_state* detail::sleep(duration length, boost::source_location const& place) {
   if (length < duration::zero()) {
     throw std::invalid_argument("fibers: sleep_for() of less than nothing (" + to_string(place) +
                                 "); for a time that may have passed there is sleep_until()");
   }
-  if (length == duration::zero()) return yield_now(place);
-  sleep_until_due(deadline_after(length), place);
+  if (length == duration::zero()) {
+    yield_now(place);
+    return nullptr;
+  }
+  return sleep_until_due(length == duration::max() ? time_point::max() : deadline_after(length), place);
 }
 
 }  // namespace fibers

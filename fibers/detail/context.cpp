@@ -8,7 +8,11 @@
 
 namespace fibers::detail {
 
-context_switch::context_switch() noexcept : exceptions_(reinterpret_cast<exception_state*>(abi::__cxa_get_globals())) {}
+constinit thread_local context_switch::thread context_switch::thread_ = {};
+
+context_switch::context_switch() noexcept {
+  thread_.exceptions = reinterpret_cast<exception_state*>(abi::__cxa_get_globals());
+}
 
 void context_switch::create(context& made, stack memory, void (*function)(void*), void* argument) noexcept {
   auto const size = static_cast<std::size_t>(memory.top - memory.bottom);
@@ -32,7 +36,7 @@ void context_switch::create(context& made, stack memory, void (*function)(void*)
 void context_switch::begin(boost::context::detail::transfer_t creator) noexcept {
   auto const first = *static_cast<beginning*>(creator.data);
   first.switcher->arrive(boost::context::detail::jump_fcontext(creator.fctx, nullptr).fctx, nullptr);
-  *first.switcher->exceptions_ = {};
+  *thread_.exceptions = {};
   first.function(first.argument);
   std::abort();  // it never returns
 }

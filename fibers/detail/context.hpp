@@ -40,22 +40,33 @@ class context_switch {
   context_switch() noexcept;
 
   /// How many exceptions are unwinding the running fiber's stack, as std::uncaught_exceptions().
-  unsigned uncaught_exceptions() const noexcept { return exceptions_->uncaught; }
+  static unsigned uncaught_exceptions() noexcept { return thread_.exceptions->uncaught; }
 
   /// Stops the running fiber, leaves in `self` how to go on with it, and goes on with `target`.
   ///
   /// A part of its caller, as all that leads to it should be: a processor predicts where a function returns to from who
   /// called it last, and after a switch that was somebody else.
-  [[gnu::always_inline]] void switch_to(context& self, context& target) noexcept {
-    auto const exceptions = *exceptions_;
-    left_ = &self;
+  [[gnu::always_inline]] static void switch_to(context& self, context& target) noexcept {
+    // Word by word, as they are written: one load of both would have to wait until both writes have left the processor.
+    auto* const caught = thread_.exceptions->caught;
+    auto const uncaught = thread_.exceptions->uncaught;
+    thread_.left = &self;
     void* const token = leave(self, target);
     arrive(jump(target.stopped_at_), token);
-    *exceptions_ = exceptions;
+    thread_.exceptions->caught = caught;
+    thread_.exceptions->uncaught = uncaught;
   }
 
   /// Makes a fiber that calls function(argument) on this stack once it is switched to. The function never returns.
   void create(context& made, stack memory, void (*function)(void*), void* argument) noexcept;
+
+  /// Says that `next` is likely to be switched to soon: fetches the top of its stack. (10,000 fibers, whose stacks are
+  /// in no near cache: 28 ns a switch instead of 55.)
+  static void prefetch(context const& next) noexcept {
+    auto const* const top = static_cast<std::byte const*>(next.stopped_at_);
+    __builtin_prefetch(top);
+    __builtin_prefetch(top + 64);
+  }
 
   /// The fiber will not be gone on with; its stack may be used anew.
   static void forget(context& fiber) noexcept;
@@ -103,13 +114,13 @@ class context_switch {
     return token;
   }
 
-  [[gnu::always_inline]] void arrive(void* from, [[maybe_unused]] void* token) noexcept {
+  [[gnu::always_inline]] static void arrive(void* from, [[maybe_unused]] void* token) noexcept {
 #if defined(FIBERS_ADDRESS_SANITIZER)
     void const* stack = nullptr;
-    __sanitizer_finish_switch_fiber(token, &stack, &left_->sanitizer_size_);
-    left_->sanitizer_stack_ = const_cast<void*>(stack);
+    __sanitizer_finish_switch_fiber(token, &stack, &thread_.left->sanitizer_size_);
+    thread_.left->sanitizer_stack_ = const_cast<void*>(stack);
 #endif
-    left_->stopped_at_ = from;
+    thread_.left->stopped_at_ = from;
   }
 
   struct beginning {
@@ -119,8 +130,13 @@ class context_switch {
   };
   [[noreturn]] static void begin(boost::context::detail::transfer_t from) noexcept;
 
-  exception_state* exceptions_;
-  context* left_ = nullptr;
+  // Of the thread, and no members: after a switch these are found at once, while `this` is kept on the stack switched
+  // to, which may have to be fetched first. (1,000 fibers: 10.5 ns a switch instead of 12.)
+  struct thread {
+    exception_state* exceptions;
+    context* left;  // while a switch is under way
+  };
+  [[gnu::tls_model("initial-exec")]] static constinit thread_local thread thread_;
 };
 
 }  // namespace fibers::detail

@@ -36,6 +36,8 @@ class scheduler final : public loop {
 
   /// The one that runs this task.
   static scheduler& of(task_state const& task) noexcept { return static_cast<scheduler&>(task.loop()); }
+  /// The one that this thread runs: found at once, also after a switch, as context_switch::thread_ is.
+  static scheduler& here() noexcept { return static_cast<scheduler&>(*current_); }
 
   /// run() goes on until this task has ended.
   void await(task_state& task) noexcept {
@@ -73,6 +75,7 @@ class scheduler final : public loop {
       if (auto* const target = task.stage() == stage::created ? worker_context() : &task.context_) [[likely]] {
         ready_.pop();
         running_ = &task;
+        if (auto* const after_it = ready_.first()) context_switch::prefetch(after_it->context_);
         return *target;
       }
       starved_ = true;

@@ -4,9 +4,11 @@
 
 #include <array>
 #include <atomic>
+#include <cerrno>
 #include <fibers/detail/request.hpp>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 namespace fibers::detail {
 
@@ -16,54 +18,75 @@ constexpr int signal_limit = 65;  // signals are numbered 1 to 64
 // Who watches which signal. Handlers that are under way are counted, and a watch that ends waits for them.
 constinit std::array<std::atomic<signal_watch*>, signal_limit> watches = {};
 constinit std::atomic<int> handlers = 0;
+
+std::atomic<signal_watch*>& watch_of(int signal) noexcept { return watches[static_cast<std::size_t>(signal)]; }
 }  // namespace
 
 signal_watch::signal_watch(std::vector<int> const& signals, class loop& loop, task_state& main)
     : signals_(signals), loop_(loop), main_(main) {
-  old_.reserve(signals_.size());
-  loop_.on_ring([this] { cancel_main(); });
-  for (int const signal : signals_) {
-    struct sigaction action = {};
-    action.sa_handler = &handle;
-    sigemptyset(&action.sa_mask);
+  auto const refuse = [](int signal) {
+    throw std::invalid_argument("fibers: " + std::to_string(signal) +
+                                " in cancel_on_signals is no signal that can be caught; give SIGINT, SIGTERM, …");
+  };
+  for (int const signal : signals_) {  // all of them, before the first handler may run
     struct sigaction old = {};
-    signal_watch* nobody = nullptr;
-    bool const known = signal > 0 && signal < signal_limit && signal != SIGKILL && signal != SIGSTOP;
-    bool const free = known && watches[static_cast<std::size_t>(signal)].compare_exchange_strong(nobody, this);
-    if (!free || ::sigaction(signal, &action, &old) != 0) {
-      restore();
-      if (!free && known) {
-        throw invalid_state_error("fibers: signal " + std::to_string(signal) +
-                                  " is in cancel_on_signals of a loop that runs already; let one of them watch it");
-      }
-      throw std::invalid_argument("fibers: " + std::to_string(signal) +
-                                  " in cancel_on_signals is no signal that can be caught; give SIGINT, SIGTERM, …");
-    }
+    if (::sigaction(signal, nullptr, &old) != 0) refuse(signal);
     old_.push_back(old);
+  }
+  struct sigaction action = {};
+  action.sa_handler = &handle;
+  sigemptyset(&action.sa_mask);
+  for (int const signal : signals_) {
+    signal_watch* watcher = nullptr;
+    if (!watch_of(signal).compare_exchange_strong(watcher, this) && watcher != this) {
+      stop();
+      throw invalid_state_error("fibers: signal " + std::to_string(signal) +
+                                " is in cancel_on_signals of a loop that runs already; let one of them watch it");
+    }
+    if (::sigaction(signal, &action, nullptr) != 0) {
+      stop();
+      refuse(signal);
+    }
+  }
+  if (caught_.load() != 0) put_back();  // the first one came while the handlers of others were still to be set
+  loop_.on_ring([this] { cancel_main(); });
+}
+
+signal_watch::~signal_watch() {
+  stop();
+  loop_.on_ring({});
+}
+
+// Whatever the program has set itself meanwhile stays.
+void signal_watch::put_back() noexcept {
+  for (std::size_t i = 0; i < old_.size(); ++i) {
+    struct sigaction now = {};
+    if (watch_of(signals_[i]).load() != this || ::sigaction(signals_[i], nullptr, &now) != 0) continue;
+    if (now.sa_handler == &handle) ::sigaction(signals_[i], &old_[i], nullptr);
   }
 }
 
-signal_watch::~signal_watch() { restore(); }
-
-void signal_watch::restore() noexcept {
-  for (std::size_t i = 0; i < old_.size(); ++i) {
-    auto& watch = watches[static_cast<std::size_t>(signals_[i])];
-    if (watch.load() != this) continue;
-    ::sigaction(signals_[i], &old_[i], nullptr);
-    watch.store(nullptr);
+void signal_watch::stop() noexcept {
+  auto const wait_for_handlers = [] {
+    while (handlers.load() != 0) {
+    }
+  };
+  put_back();
+  wait_for_handlers();  // before another loop may watch these signals
+  for (int const signal : signals_) {
+    auto* self = this;
+    watch_of(signal).compare_exchange_strong(self, nullptr);
   }
-  while (handlers.load() != 0) {
-  }
-  loop_.on_ring({});
+  wait_for_handlers();  // one may just have begun, and have found this watch
 }
 
 void signal_watch::handle(int signal) noexcept {
   auto const error = errno;
   handlers.fetch_add(1);
-  if (auto* const watch = watches[static_cast<std::size_t>(signal)].load()) {
+  if (auto* const watch = watch_of(signal).load()) {
     int none = 0;
     if (watch->caught_.compare_exchange_strong(none, signal)) {
-      for (std::size_t i = 0; i < watch->old_.size(); ++i) ::sigaction(watch->signals_[i], &watch->old_[i], nullptr);
+      watch->put_back();
       watch->loop_.ring();
     }
   }
@@ -73,9 +96,11 @@ void signal_watch::handle(int signal) noexcept {
 
 // On the loop's thread.
 void signal_watch::cancel_main() {
-  if (cancelled_ || caught() == 0) return;
-  cancelled_ = true;
-  request_cancel(main_, make_request("signal " + std::to_string(caught()), cancel_origin::kind::signal, {}));
+  auto const signal = caught_.load();
+  if (served_ || signal == 0) return;
+  served_ = true;
+  auto request = make_request("signal " + std::to_string(signal), cancel_origin::kind::signal, {});
+  if (request_cancel(main_, std::move(request))) has_cancelled_ = signal;
 }
 
 }  // namespace fibers::detail

@@ -22,20 +22,22 @@ class signal_watch {
   signal_watch(signal_watch const&) = delete;
   signal_watch& operator=(signal_watch const&) = delete;
 
-  /// The signal that came; 0: none did. (Also while it has not cancelled main yet.)
-  int caught() const noexcept { return caught_.load(); }
+  /// The signal that has cancelled main; 0: none has.
+  int has_cancelled() const noexcept { return has_cancelled_; }
 
  private:
   static void handle(int signal) noexcept;
+  void put_back() noexcept;
+  void stop() noexcept;
   void cancel_main();
-  void restore() noexcept;
 
   std::vector<int> const signals_;
   class loop& loop_;
   task_state& main_;
-  std::vector<struct sigaction> old_;  // one each
+  std::vector<struct sigaction> old_;  // one each; the handler reads them
   std::atomic<int> caught_ = 0;
-  bool cancelled_ = false;
+  bool served_ = false;
+  int has_cancelled_ = 0;
 };
 
 }  // namespace fibers::detail

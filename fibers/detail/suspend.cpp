@@ -67,7 +67,7 @@ void throw_deadlock(task_state& task) { throw deadlock_error(task.loop().deadloc
 
 void yield_now(boost::source_location const& place) {
   auto& task = enter(place);
-  auto& loop = scheduler::of(task);
+  auto& loop = scheduler::here();
   loop.make_ready(task);
   loop.hand_over(task);
   deliver(task);  // a yield waits for nothing, so there is no result that a request could lose

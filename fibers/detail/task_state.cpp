@@ -27,20 +27,20 @@ ending task_state::run() {
     std::scoped_lock const guard(lock_);
     cancelled_ = cancels_.deliver();
   } else {
-    try {
-      call();
-      how = ending::returned;
-    } catch (cancelled_error const& error) {
-      cancelled_ = error;
-    } catch (abi::__forced_unwind&) {
-      throw;
-    } catch (...) {
-      failure_ = std::current_exception();
-      how = ending::failed;
-    }
+    how = call();
   }
   drop_callable();
   return how;
+}
+
+ending task_state::keep(cancelled_error const& error) noexcept {
+  cancelled_ = error;
+  return ending::cancelled;
+}
+
+ending task_state::keep(std::exception_ptr error) noexcept {
+  failure_ = std::move(error);
+  return ending::failed;
 }
 
 void task_state::fail(std::exception_ptr error) noexcept {

@@ -11,6 +11,7 @@
 // Values are shared until one changes, so spawning costs the same however many there are.
 
 #include <boost/assert/source_location.hpp>
+#include <cstdint>
 #include <fibers/detail/task_state.hpp>
 #include <functional>
 #include <memory>
@@ -19,11 +20,14 @@
 namespace fibers {
 
 namespace detail {
+/// Stands for one variable, and is never used twice: tasks may keep a value longer than its variable lives.
+using local_key = std::uint64_t;
+local_key new_local_key() noexcept;
 /// The running task's value for this variable; null if it has none.
-void* find_local(void const* variable, boost::source_location const& place);
+void* find_local(local_key variable, boost::source_location const& place);
 /// Null takes it away. Strong guarantee.
-void set_local(void const* variable, std::shared_ptr<void> value, boost::source_location const& place);
-std::shared_ptr<void> share_local(void const* variable, boost::source_location const& place);
+void set_local(local_key variable, std::shared_ptr<void> value, boost::source_location const& place);
+std::shared_ptr<void> share_local(local_key variable, boost::source_location const& place);
 }  // namespace detail
 
 /// Needs a running task, else throws invalid_state_error. Nothing here suspends. The variable itself may be used by all
@@ -38,7 +42,7 @@ class task_local {
 
   /// This task's value; the initial one if it neither set nor inherited any.
   T const& get(boost::source_location const& place = BOOST_CURRENT_LOCATION) const {
-    auto const* const value = static_cast<T const*>(detail::find_local(this, place));
+    auto const* const value = static_cast<T const*>(detail::find_local(key_, place));
     return value != nullptr ? *value : initial_;
   }
   T const& operator*() const { return get(); }
@@ -46,7 +50,7 @@ class task_local {
 
   /// For this task and those it spawns from now on. References from get() to the old value end.
   void set(T value, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
-    detail::set_local(this, std::make_shared<T>(std::move(value)), place);
+    detail::set_local(key_, std::make_shared<T>(std::move(value)), place);
   }
 
   /// Calls `body` with another value, and puts the old one back however that ends. Returns what the body returns.
@@ -56,13 +60,14 @@ class task_local {
       task_local& variable;
       std::shared_ptr<void> old;
       boost::source_location const& place;
-      ~restore() { detail::set_local(&variable, std::move(old), place); }
-    } const at_the_end{*this, detail::share_local(this, place), place};
+      ~restore() { detail::set_local(variable.key_, std::move(old), place); }
+    } const at_the_end{*this, detail::share_local(key_, place), place};
     set(std::move(value), place);
     return std::invoke(std::forward<F>(body));
   }
 
  private:
+  detail::local_key const key_ = detail::new_local_key();
   T initial_{};
 };
 

@@ -350,7 +350,7 @@ TEST_CASE("signal: a second loop cannot watch one that is watched, and disturbs 
 TEST_CASE("signal: numbers that are no signals, or cannot be caught, are refused and leave nothing behind",
           "[RUN-19]") {
   handlers const safe(&count);
-  for (int const bad : {0, -1, 65, 1000, SIGKILL, SIGSTOP}) {
+  for (int const bad : {0, -1, 65, 1000, SIGKILL, SIGSTOP, 32 /* the C library's own */}) {
     bool ran = false;
     auto const alive = std::make_shared<int>();
     CHECK_THROWS_AS(fibers::run(watching({SIGUSR1, bad}), [&ran, alive] { ran = true; }), std::invalid_argument);
@@ -360,6 +360,15 @@ TEST_CASE("signal: numbers that are no signals, or cannot be caught, are refused
     CHECK(current_handler(SIGUSR1) == &count);
   }
   CHECK(fibers::run(watching({SIGUSR1}), [] { return 5; }) == 5);
+}
+
+TEST_CASE("signal: one that is given twice is watched once") {
+  handlers const safe(&count);
+  CHECK(run_interrupted(in_virtual_time({SIGUSR1, SIGUSR1}), [] {
+          std::raise(SIGUSR1);
+          for_ever();
+        }) == SIGUSR1);
+  CHECK(current_handler(SIGUSR1) == &count);
 }
 
 TEST_CASE("signal: one that comes as main ends interrupts it or does nothing, and none is left behind") {

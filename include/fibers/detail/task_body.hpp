@@ -3,6 +3,8 @@
 
 // The typed part of a task: its callable, and room for what that returns, in the one block of memory a task takes.
 
+#include <cxxabi.h>
+
 #include <concepts>
 #include <fibers/detail/task_state.hpp>
 #include <functional>
@@ -83,7 +85,19 @@ class task_body final : public task_result<R> {
   explicit task_body(G&& callable) : callable_(std::in_place, std::forward<G>(callable)) {}
 
  private:
-  void call() override { this->result().fill(std::move(*callable_)); }
+  // The handlers stand here, in the frame of the body, since each frame that an exception passes costs 150 ns.
+  ending call() override {
+    try {
+      this->result().fill(std::move(*callable_));
+      return ending::returned;
+    } catch (cancelled_error const& error) {
+      return this->keep(error);
+    } catch (abi::__forced_unwind&) {
+      throw;
+    } catch (...) {
+      return this->keep(std::current_exception());
+    }
+  }
   void drop_callable() noexcept override { callable_.reset(); }
 
   std::optional<F> callable_;

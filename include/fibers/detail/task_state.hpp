@@ -163,8 +163,10 @@ class task_state : public inbox_entry, public boost::intrusive::list_base_hook<>
   boost::intrusive_ptr<local_values>& locals() noexcept { return locals_; }
 
  protected:
-  /// Calls the body and keeps its value.
-  virtual void call() = 0;
+  /// Calls the body and keeps its value, or what left it.
+  virtual enum ending call() = 0;
+  enum ending keep(cancelled_error const& error) noexcept;
+  enum ending keep(std::exception_ptr error) noexcept;
   /// Destroys the callable; may suspend.
   virtual void drop_callable() noexcept = 0;
   virtual void drop_value() noexcept = 0;

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: BSL-1.0
+
+// 8. Handle cancellation explicitly
+//
+// cancelled_error is no std::exception: what handles failures does not swallow a cancellation by accident. Handlers are
+// called from the innermost outwards, as ever in C++. What the last one does decides what becomes of the task.
+//
+//   samples/run handling_cancellation
+//
+// You will see three tasks, each cancelled after a second: one throws the request on and ends cancelled, one returns a
+// value instead, one fails with an error of its own.
+
+#include <fibers/fibers.hpp>
+#include <iostream>
+#include <stdexcept>
+#include <string>
+using namespace std::chrono_literals;
+
+std::string wait_for_mail() {
+  try {
+    fibers::sleep_for(5s);
+    return "a letter";
+  } catch (std::exception const&) {
+    std::cout << "This is for failures, and not called\n";
+    throw;
+  } catch (fibers::cancelled_error const&) {
+    std::cout << "Inner handler\n";
+    throw;
+  }
+}
+
+std::string throw_on() {
+  try {
+    return wait_for_mail();
+  } catch (fibers::cancelled_error const&) {
+    std::cout << "Outer handler\n";
+    throw;
+  }
+}
+
+std::string swallow() {
+  try {
+    return wait_for_mail();
+  } catch (fibers::cancelled_error const&) {
+    return "yesterday's letter";
+  }
+}
+
+std::string fail() {
+  try {
+    return wait_for_mail();
+  } catch (fibers::cancelled_error const&) {
+    throw std::runtime_error("the postman was sent away");
+  }
+}
+
+void cancel_after_a_second(std::string (*body)()) {
+  auto task = fibers::spawn(body);
+  fibers::sleep_for(1s);
+  task.cancel();
+  try {
+    auto const mail = task.get();
+    std::cout << "Task returned " << mail << '\n';
+  } catch (fibers::cancelled_error const&) {
+    std::cout << "Task was cancelled\n";
+  } catch (std::exception const& error) {
+    std::cout << "Task failed: " << error.what() << '\n';
+  }
+}
+
+int main() {
+  fibers::run([] {
+    cancel_after_a_second(throw_on);
+    cancel_after_a_second(swallow);
+    cancel_after_a_second(fail);
+  });
+}

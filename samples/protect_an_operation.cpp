@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: BSL-1.0
+
+// 6. Protect an operation
+//
+// Cancelling a task that waits in get() cancels what it waits for, too. shield() waits without passing that on.
+// with_shield() holds requests back, so that the lines in it are not torn apart. Shield only what must be: nobody can
+// stop it.
+//
+//   samples/run protect_an_operation
+//
+// You will see somebody who waits for a task give up, and that task finish nevertheless; then a transfer which is
+// cancelled in the middle, but not before both accounts are right.
+
+#include <fibers/fibers.hpp>
+#include <iostream>
+#include <string>
+using namespace std::chrono_literals;
+
+std::string print_report() {
+  std::cout << "Printing\n";
+  fibers::sleep_for(5s);
+  std::cout << "Printed\n";
+  return "three pages";
+}
+
+void protect_a_task() {
+  auto printing = fibers::spawn(print_report);
+  auto impatient = fibers::spawn([&] {
+    try {
+      fibers::shield(printing);
+    } catch (fibers::cancelled_error const&) {
+      std::cout << "Waiting was cancelled\n";
+      throw;
+    }
+  });
+  fibers::sleep_for(2s);
+  impatient.cancel_and_wait();
+  auto const report = printing.get();
+  std::cout << "Result: " << report << '\n';
+}
+
+void transfer(int& from, int& to, int amount) {
+  fibers::with_shield([&] {
+    from -= amount;
+    fibers::sleep_for(1s);
+    to += amount;
+  });
+  fibers::sleep_for(1s);  // here the request arrives
+  std::cout << "Sent a receipt\n";
+}
+
+void protect_a_block() {
+  int savings = 100, purse = 0;
+  auto transferring = fibers::spawn([&] { transfer(savings, purse, 30); });
+  fibers::sleep_for(500ms);
+  transferring.cancel_and_wait();
+  std::cout << "Savings " << savings << ", purse " << purse << '\n';
+}
+
+int main() {
+  fibers::run([] {
+    protect_a_task();
+    protect_a_block();
+  });
+}

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// For tests of scopes: how a block ended, and whether it left its task as it found it.
+
+#include <fibers/this_task.hpp>
+#include <string>
+
+#include "record.hpp"
+
+namespace fibers::testing {
+
+/// As how(), but "timed out" for a timeout_error, whose text names places; and ", asked n" if the running task then has
+/// a count of requests.
+template <class F>
+std::string ends(F&& call) {
+  auto text = how(call);
+  if (text.starts_with("failed: timed out")) text = "timed out";
+  auto const asked = this_task::cancelling();
+  return asked == 0 ? text : text + ", asked " + std::to_string(asked);
+}
+
+/// Calls it on the way out.
+template <class F>
+struct at_exit {
+  F function;
+  ~at_exit() { function(); }
+};
+template <class F>
+at_exit(F) -> at_exit<F>;
+
+}  // namespace fibers::testing
