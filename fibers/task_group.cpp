@@ -9,6 +9,7 @@
 //
 // Requests are made without the group's lock, since they may call stop callbacks, which may call us.
 
+#include <algorithm>
 #include <fibers/detail/request.hpp>
 #include <fibers/detail/suspend.hpp>
 #include <fibers/task_group.hpp>
@@ -172,13 +173,17 @@ void task_group::leave(std::exception_ptr failure, std::optional<cancelled_error
     }
   }
 
+  // Whoever waited for the child that failed first has its error too: it comes out once.
   std::vector<std::exception_ptr> errors;
   while (!failed_.empty()) {
     detail::task_ptr const child(&failed_.front(), false);
     failed_.pop_front();
-    errors.push_back(child->error());
+    auto error = child->error();
+    if (errors.empty() || error != errors.front()) errors.push_back(std::move(error));
   }
-  if (failure != nullptr) errors.push_back(std::move(failure));
+  if (failure != nullptr && std::find(errors.begin(), errors.end(), failure) == errors.end()) {
+    errors.push_back(std::move(failure));
+  }
   if (deadlock != nullptr) errors.clear();
 
   std::unique_lock guard(owner_.lock());

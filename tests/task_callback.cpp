@@ -210,6 +210,33 @@ TEST_CASE_METHOD(virtual_time, "unhandled: who cancels a task that has failed do
   CHECK(unfetched.empty());
 }
 
+TEST_CASE_METHOD(virtual_time, "unhandled: a task that ended without a handle has ended when the hook is told") {
+  auto with_hook = options();
+  with_hook.on_unhandled = [&](std::string const&, std::exception_ptr) {
+    seen(how([] { static_cast<void>(this_task::handle()); }).substr(0, 80));
+    seen(how([] { this_task::yield(); }).substr(0, 80));
+  };
+  fibers::run(with_hook, [] {
+    spawn([] { fail("no"); }).detach();
+    sleep_for(1s);
+  });
+  std::string const refusal = "failed: fibers: this needs a running task: a callback runs between tasks; spawn ";
+  CHECK(seen == refusal + "@0, " + refusal + "@0");
+}
+
+TEST_CASE_METHOD(virtual_time, "unhandled: a hook that throws does no harm", "[CB-14]") {
+  auto with_hook = options();
+  with_hook.on_unhandled = [](std::string const&, std::exception_ptr) { fail("the hook"); };
+  fibers::run(with_hook, [&] {
+    spawn([] { fail("no"); }).detach();
+    auto const child = spawn([] {});
+    child.on_done([] { fail("a callback"); });
+    sleep_for(1s);
+    seen("goes on");
+  });
+  CHECK(seen == "goes on@1");
+}
+
 TEST_CASE_METHOD(virtual_time, "unhandled: a hook may use the loop: ask who runs, cancel, and spawn", "[CB-14]") {
   auto with_hook = options();
   task_handle<> main;

@@ -737,7 +737,7 @@ TEST_CASE("cancel: a plain thread wakes a loop that sleeps") {
   CHECK(outcome == "cancelled: wake up");
 }
 
-TEST_CASE("cancel: a task of another loop may cancel, wait and get") {
+TEST_CASE("cancel: a task of another loop may cancel, wait and get", "[TASK-05]") {
   std::string outcome;
   std::atomic<bool> cancelled_there = false;
   fibers::run([&] {

@@ -2,6 +2,7 @@
 
 // Those who hold on to a task: task<>, which ends it, and handles, which do not.
 
+#include <atomic>
 #include <fibers/this_task.hpp>
 #include <functional>
 #include <stdexcept>
@@ -315,6 +316,36 @@ TEST_CASE_METHOD(virtual_time, "owner: a task<> may outlive run(), which has end
     sleep_for(1s);
   });
   CHECK(child.cancelled());
+}
+
+TEST_CASE("handle: several threads may use one at once, while the task comes to its end") {
+  std::atomic<int> callbacks = 0;
+  fibers::run([&] {
+    auto const child = spawn([] {
+      try {
+        for (;;) this_task::yield();
+      } catch (cancelled_error const&) {
+        for (int i = 0; i != 1000; ++i) this_task::checkpoint();
+        throw;
+      }
+    });
+    std::vector<std::thread> threads;
+    for (int i = 0; i != 3; ++i) {
+      threads.emplace_back([&callbacks, handle = child.handle(), i] {
+        do {
+          handle.name("by thread " + std::to_string(i));
+          handle.on_done([&] { ++callbacks; });
+          static_cast<void>(handle.name() + std::to_string(handle.cancelling()));
+          auto const copy = handle;
+        } while (handle.cancelling() < 100 ? handle.cancel("by a thread") : !handle.done());
+        handle.on_done([&] { ++callbacks; });  // called at once
+        static_cast<void>(handle.cancelled());
+      });
+    }
+    child.wait();
+    for (auto& thread : threads) thread.join();
+  });
+  CHECK(callbacks >= 6);
 }
 
 TEST_CASE("handle: an empty one says so") {

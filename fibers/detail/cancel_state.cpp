@@ -20,6 +20,11 @@ void cancel_state::take() noexcept {
   changed();
 }
 
+void cancel_state::put_back() noexcept {
+  if (innermost_->stage == request_stage::taken) innermost_->stage = request_stage::pending;
+  changed();
+}
+
 cancelled_error cancel_state::deliver() noexcept {
   innermost_->stage = request_stage::none;
   innermost_->fresh = 0;

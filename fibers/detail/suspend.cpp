@@ -63,7 +63,16 @@ cancelled_error take_request(task_state& task) noexcept {
   return task.cancels().deliver();
 }
 
-void throw_deadlock(task_state& task) { throw deadlock_error(task.loop().deadlock()); }
+void put_request_back(task_state& task) noexcept {
+  std::scoped_lock const guard(task.lock());
+  task.cancels().put_back();
+}
+
+void throw_lost_wait(task_state& task, claim how) {
+  if (how == claim::closed) throw deadlock_error(task.loop().deadlock());
+  throw invalid_state_error("fibers: task '" + task.name() +
+                            "' waited for something that was destroyed meanwhile; keep it until nobody waits for it");
+}
 
 void yield_now(boost::source_location const& place) {
   auto& task = enter(place);

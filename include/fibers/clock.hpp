@@ -33,6 +33,8 @@ struct clock {
 struct no_timeout_t {
   constexpr operator duration() const noexcept { return duration::max(); }
   constexpr operator time_point() const noexcept { return time_point::max(); }
+  friend constexpr bool operator==(duration length, no_timeout_t) noexcept { return length == duration::max(); }
+  friend constexpr bool operator==(time_point when, no_timeout_t) noexcept { return when == time_point::max(); }
 };
 inline constexpr no_timeout_t no_timeout{};
 

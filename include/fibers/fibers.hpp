@@ -24,4 +24,14 @@
 #include <fibers/wait.hpp>
 #include <fibers/gather.hpp>
 #include <fibers/race.hpp>
+
+#include <fibers/event.hpp>
+#include <fibers/mutex.hpp>
+#include <fibers/shared_mutex.hpp>
+#include <fibers/condition_variable.hpp>
+#include <fibers/semaphore.hpp>
+#include <fibers/barrier.hpp>
+#include <fibers/latch.hpp>
+#include <fibers/queue.hpp>
+#include <fibers/get_any.hpp>
 // clang-format on

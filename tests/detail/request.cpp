@@ -177,6 +177,7 @@ TEST_CASE("request: thousands that several threads make at once are all counted,
         }
       }
     });
+    fibers::this_task::yield();  // it has begun
     std::vector<std::thread> cancellers;
     for (int i = 0; i < threads; ++i) {
       cancellers.emplace_back([&, handle = task.handle()] {

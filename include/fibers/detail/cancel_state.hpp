@@ -3,7 +3,7 @@
 
 // The requests to cancel one task: how many there are, and whether one waits to be thrown.
 //
-//   none --request--> pending --take--> taken --thrown--> none
+//   none --request--> pending --take--> taken --thrown--> none      (taken --put back--> pending)
 //                        '---------- uncancel to 0 -----> none
 //
 // A request that meets one which is pending or taken only raises the count: they are thrown as one. So a request is
@@ -58,6 +58,9 @@ class cancel_state {
 
   /// What a scope that is entered now measures itself against: what was asked for and thrown before.
   unsigned level() const noexcept { return innermost_->count - innermost_->fresh; }
+
+  /// What was taken is pending again: the wait had what it waited for after all.
+  void put_back() noexcept;
 
   /// Spends the request that is pending or taken, which is thrown now, or passed on to a task that is waited for.
   cancelled_error deliver() noexcept;

@@ -4,14 +4,17 @@
 // The one fair queue under every primitive: first come, first served, and who leaves loses its place and nothing else.
 //
 // Guarded by the lock of the primitive it belongs to. Who gives something (an item, a permit, a lock) takes the first
-// waiter that can still be claimed, gives while holding the lock, and wakes it after. A waiter that was cancelled is
-// found claimed, and is passed over; so what is given always reaches somebody, or stays.
+// entry that can still be claimed, gives while holding the lock, and wakes it after. An entry whose waiter was
+// cancelled is found claimed, and is passed over; so what is given always reaches somebody, or stays.
 //
-//   sleeper:   lock; push; unlock; sleep;              if it was not notified: lock; off the list; unlock
+//   sleeper:   lock; push; unlock; sleep;              if it was not notified: lock; off the list
 //   notifier:  lock; claim the first; give; unlock; wake
 //   canceller: claim; wake
+//
+// The lock is given up before the wake: whoever is woken may destroy the primitive.
 
 #include <boost/intrusive/list.hpp>
+#include <cstddef>
 #include <fibers/detail/spinlock.hpp>
 #include <fibers/detail/suspend.hpp>
 #include <fibers/detail/waiter.hpp>
@@ -21,33 +24,86 @@ namespace fibers::detail {
 
 class wait_list {
  public:
-  bool empty() const noexcept { return waiters_.empty(); }
+  wait_list() = default;
+  wait_list(wait_list const&) = delete;
+  wait_list& operator=(wait_list const&) = delete;
+  /// Whoever still waits is woken, and gets an invalid_state_error.
+  ~wait_list();
+
+  bool empty() const noexcept { return entries_.empty(); }
 
   /// Takes out and claims the first that can be claimed; null if there is none. The caller owes it a wake().
-  [[nodiscard]] waiter* claim_first(claim reason = claim::notified) noexcept {
-    while (!waiters_.empty()) {
-      auto& first = waiters_.front();
-      waiters_.pop_front();
-      if (first.try_claim(reason)) return &first;
+  [[nodiscard]] wait_entry* claim_first() noexcept {
+    while (!entries_.empty()) {
+      auto& first = entries_.front();
+      entries_.pop_front();
+      if (first.sleeper.try_claim(claim::notified)) return &first;
     }
     return nullptr;
   }
 
-  /// Stands at the end of the list until it is claimed; `lock` is given up meanwhile, and is not held afterwards.
-  /// Throws the request if it was cancelled: then nothing was given. Call enter() first.
-  void wait(std::unique_lock<spinlock>& lock, waiter& w) {
-    waiters_.push_back(w);
-    lock.unlock();
-    auto const how = suspend(w);
-    if (how != claim::notified) {
-      std::scoped_lock const guard(*lock.mutex());
-      if (w.is_linked()) waiters_.erase(waiters_.iterator_to(w));
+  /// The first that nobody had claimed just now; null if there is none. For those who must see what it wants before
+  /// they can say whether it gets it: then claim_first() takes it, or the one after it.
+  wait_entry* first() noexcept {
+    while (!entries_.empty() && entries_.front().sleeper.claimed() != claim::none) entries_.pop_front();
+    return entries_.empty() ? nullptr : &entries_.front();
+  }
+
+  /// How many were not claimed just now. O(n).
+  std::size_t count() noexcept {
+    entries_.remove_if([](wait_entry const& entry) { return entry.sleeper.claimed() != claim::none; });
+    return entries_.size();
+  }
+
+  /// Takes out the first; null if there is none. For those who give it something whether or not it was cancelled.
+  wait_entry* pop() noexcept {
+    if (entries_.empty()) return nullptr;
+    auto& first = entries_.front();
+    entries_.pop_front();
+    return &first;
+  }
+
+  /// Takes out and claims all that can be claimed. The caller owes them a wake(), through this list, without the lock.
+  void claim_all_into(wait_list& claimed) noexcept {
+    while (auto* const entry = claim_first()) claimed.entries_.push_back(*entry);
+  }
+  void wake_all() noexcept {
+    while (!entries_.empty()) {
+      auto& first = entries_.front();
+      entries_.pop_front();
+      wake(first);
     }
-    settle(w.task(), how);
+  }
+
+  void push(wait_entry& entry) noexcept { entries_.push_back(entry); }
+  void remove(wait_entry& entry) noexcept {
+    if (entry.is_linked()) entries_.erase(entries_.iterator_to(entry));
+  }
+
+  /// Stands at the end of the list until it is claimed; `lock` is given up meanwhile. If it was notified, `lock` is not
+  /// held afterwards, and nothing of the primitive may be touched, since it may be gone. Else the entry is off the
+  /// list, and `lock` is held, unless the primitive is gone.
+  [[nodiscard]] claim sleep(std::unique_lock<spinlock>& lock, wait_entry& entry) noexcept {
+    entries_.push_back(entry);
+    lock.unlock();
+    auto const how = suspend(entry.sleeper);
+    if (how != claim::notified && !entry.orphaned.load()) {
+      lock.lock();
+      remove(entry);
+    }
+    return how;
+  }
+
+  /// The same for who has nothing to set right: `lock` is not held afterwards. Throws the request if it was cancelled;
+  /// then nothing was given. Call enter() first.
+  void wait(std::unique_lock<spinlock>& lock, wait_entry& entry) {
+    auto const how = sleep(lock, entry);
+    if (lock.owns_lock()) lock.unlock();
+    settle(entry.sleeper.task(), how);
   }
 
  private:
-  boost::intrusive::list<waiter, boost::intrusive::constant_time_size<false>> waiters_;
+  boost::intrusive::list<wait_entry, boost::intrusive::constant_time_size<false>> entries_;
 };
 
 }  // namespace fibers::detail

@@ -27,6 +27,7 @@ enum class claim : std::uint8_t {
   notified,   ///< what it waited for has come
   cancelled,  ///< a request to cancel took the wait back
   closed,     ///< nothing can end this wait any more (a deadlock)
+  destroyed,  ///< what it waited for is gone
 };
 
 /// What a wait does with a request to cancel.
@@ -49,13 +50,23 @@ struct awaited_tasks {
   bool accepted = false;
 };
 
-class waiter : public boost::intrusive::list_base_hook<> {
+class waiter;
+
+/// A place in one wait list. Most waits have one, the waiter itself; one that stands in several lists has more.
+struct wait_entry : boost::intrusive::list_base_hook<> {
+  explicit wait_entry(waiter& w) noexcept : sleeper(w) {}
+  wait_entry(wait_entry const&) = delete;
+  wait_entry& operator=(wait_entry const&) = delete;
+
+  waiter& sleeper;
+  std::atomic<bool> orphaned = false;  // the list is gone
+};
+
+class waiter : public wait_entry {
  public:
   /// Of the running task, which is what will be woken. `place` must live as long.
   waiter(task_state& task, boost::source_location const& place, on_cancel response = on_cancel::withdraw) noexcept
-      : task_(task), place_(place), response_(response) {}
-  waiter(waiter const&) = delete;
-  waiter& operator=(waiter const&) = delete;
+      : wait_entry(*this), task_(task), place_(place), response_(response) {}
 
   /// Any thread that may see this waiter. True for exactly one caller, who must then wake the task.
   [[nodiscard]] bool try_claim(claim reason) noexcept {

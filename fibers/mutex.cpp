@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#include <fibers/error.hpp>
+#include <fibers/mutex.hpp>
+#include <fibers/shield.hpp>
+#include <mutex>
+
+namespace fibers {
+
+void mutex::lock(boost::source_location const& place) {
+  auto& self = detail::enter(place);
+  std::unique_lock guard(spin_);
+  if (!locked_) {
+    locked_ = true;
+    return;
+  }
+  detail::waiter w(self, place);
+  waiters_.wait(guard, w);  // it was handed over, still locked
+}
+
+void mutex::lock_shielded(boost::source_location const& place) {
+  with_shield([&] { lock(place); }, place);
+}
+
+bool mutex::try_lock() noexcept {
+  std::scoped_lock const guard(spin_);
+  return !std::exchange(locked_, true);
+}
+
+void mutex::unlock() {
+  std::unique_lock guard(spin_);
+  if (!locked_) throw invalid_state_error("fibers: unlock() of a mutex that is not locked; lock() it first");
+  auto* const next = waiters_.claim_first();
+  if (next == nullptr) locked_ = false;
+  guard.unlock();
+  if (next != nullptr) wake(*next);
+}
+
+bool mutex::is_locked() const noexcept {
+  std::scoped_lock const guard(spin_);
+  return locked_;
+}
+
+}  // namespace fibers

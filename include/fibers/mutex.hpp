@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// One task at a time. For std::lock_guard, std::unique_lock and std::scoped_lock.
+//
+//   std::lock_guard const guard(mutex);
+//
+// Fair: who comes first is served first, and an unlock() hands over to the first that waits, so nobody can slip in
+// between. It has no owner: any task may unlock it. For tasks of all threads' loops; may be held across suspensions.
+// Invariant: while somebody stands in the list, it is locked.
+
+#include <boost/assert/source_location.hpp>
+#include <fibers/detail/spinlock.hpp>
+#include <fibers/detail/wait_list.hpp>
+
+namespace fibers {
+
+class mutex {
+ public:
+  mutex() = default;
+
+  /// Suspends. When cancelled, the lock is not held. In a destructor, where no exception may come out, use
+  /// lock_shielded().
+  void lock(boost::source_location const& place = BOOST_CURRENT_LOCATION);
+
+  /// The same, but no cancellation cuts it short: a request stays pending.
+  void lock_shielded(boost::source_location const& place = BOOST_CURRENT_LOCATION);
+
+  /// True if it was free. Does not suspend. Any thread.
+  bool try_lock() noexcept;
+
+  /// Hands over to the first that waits. Throws invalid_state_error if it is not locked. Does not suspend. Any thread.
+  void unlock();
+
+  bool is_locked() const noexcept;
+
+ private:
+  mutable detail::spinlock spin_;  // guards what follows
+  bool locked_ = false;
+  detail::wait_list waiters_;
+};
+
+}  // namespace fibers

@@ -1,0 +1,123 @@
+"""Checks that what the documents quote is what stands in the tree, so that no reader copies what nobody compiles.
+
+quotes.py ROOT
+quotes.py --self-test
+
+A quote is a fenced block after a line that names its file:
+
+    <!-- samples/timeout.cpp -->
+    ```cpp
+    …
+    ```
+
+Its lines must stand in that file, one after the other; they may be indented less, but all by as much. Every block of
+C++ must be a quote, others may be.
+"""
+
+import pathlib
+import re
+import sys
+import tempfile
+
+DOCUMENTS = ["README.md", "HACKING.md", "samples/README.md"]
+
+SOURCE = re.compile(r"<!-- *(\S+) *-->")
+FENCE = re.compile(r"(`{3,})(\w*)")
+
+
+def blocks(text):
+    """Each fenced block as (line number, language, the line before it, its lines)."""
+    before, inside = "", None
+    for number, line in enumerate(text.splitlines(), 1):
+        if inside is not None:
+            if line.strip() == inside[0]:
+                yield inside[1:]
+                before, inside = "", None
+            else:
+                inside[-1].append(line)
+        elif fence := FENCE.match(line):
+            inside = fence[1], number, fence[2], before, []
+        else:
+            before = line
+
+
+def stands_in(quote, lines):
+    """Do these lines stand in the others, one after the other, all indented by as much more?"""
+    for start in range(len(lines) - len(quote) + 1):
+        indent = None
+        for quoted, line in zip(quote, lines[start:]):
+            if not quoted and not line:
+                continue
+            more = len(line) - len(quoted)
+            if not quoted or more < 0 or line != " " * more + quoted or indent not in (None, more):
+                break
+            indent = more
+        else:
+            return True
+    return False
+
+
+def check(root):
+    """The list of what is wrong, as "file:line: what"."""
+    root = pathlib.Path(root)
+    wrong = []
+    for document in DOCUMENTS:
+        path = root / document
+        if not path.is_file():
+            continue
+        for number, language, before, quote in blocks(path.read_text(encoding="utf-8")):
+            source = SOURCE.fullmatch(before.strip())
+            if source is None:
+                if language == "cpp":
+                    wrong.append(f"{document}:{number}: C++ without the file it is quoted from: <!-- FILE -->")
+            elif not (root / source[1]).is_file():
+                wrong.append(f"{document}:{number}: there is no file {source[1]}")
+            elif not any(quote):
+                wrong.append(f"{document}:{number}: an empty quote")
+            elif not stands_in(quote, (root / source[1]).read_text(encoding="utf-8").splitlines()):
+                wrong.append(f"{document}:{number}: this does not stand in {source[1]}")
+    return wrong
+
+
+# Each case: what must be reported (None: nothing), and the document. The file a.cpp is the same for all.
+FILE = "int f() {\n  if (x) {\n    g();\n\n    h();\n  }\n}\n"
+CASES = [
+    (None, "<!-- a.cpp -->\n```cpp\n" + FILE + "```\n"),
+    (None, "<!-- a.cpp -->\n```cpp\nif (x) {\n  g();\n\n  h();\n}\n```\n"),
+    (None, "words\n```sh\nls\n```\n<!-- a.cpp -->\n```text\n    h();\n```\n"),
+    ("README.md:2: this does not stand in a.cpp", "<!-- a.cpp -->\n```cpp\ng();\nh();\n```\n"),
+    ("this does not stand in a.cpp", "<!-- a.cpp -->\n```cpp\nif (x) {\ng();\n```\n"),
+    ("this does not stand in a.cpp", "<!-- a.cpp -->\n```cpp\n      g();\n```\n"),
+    ("this does not stand in a.cpp", "<!-- a.cpp -->\n```text\ng()\n```\n"),
+    ("an empty quote", "<!-- a.cpp -->\n```cpp\n```\n"),
+    ("there is no file b.cpp", "<!-- b.cpp -->\n```cpp\ng();\n```\n"),
+    ("README.md:1: C++ without the file", "```cpp\ng();\n```\n"),
+    ("README.md:5: C++ without the file", "<!-- a.cpp -->\n```cpp\n    g();\n```\n```cpp\n    g();\n```\n"),
+]
+
+
+def self_test():
+    failed = 0
+    for expected, document in CASES:
+        with tempfile.TemporaryDirectory() as root:
+            pathlib.Path(root, "a.cpp").write_text(FILE, encoding="utf-8")
+            pathlib.Path(root, "README.md").write_text(document, encoding="utf-8")
+            wrong = check(root)
+        good = len(wrong) == 1 and expected in wrong[0] if expected else not wrong
+        if not good:
+            failed += 1
+            print(f"expected: {expected}\nreported: {wrong}\ndocument:\n{document}\n")
+    print(f"{len(CASES)} cases, {failed} failed")
+    return failed
+
+
+def main(argument):
+    if argument == "--self-test":
+        return 1 if self_test() else 0
+    wrong = check(argument)
+    print("\n".join(wrong) or "all quotes are true")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

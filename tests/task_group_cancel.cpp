@@ -1,0 +1,519 @@
+// SPDX-License-Identifier: BSL-1.0
+
+// A group whose owner is cancelled, at each of its waits; cancel_all(); children that do not go at once.
+
+#include <fibers/shield.hpp>
+#include <fibers/task_group.hpp>
+#include <fibers/this_task.hpp>
+#include <fibers/timeout.hpp>
+
+#include "catch.hpp"
+#include "record.hpp"
+
+using namespace std::chrono_literals;
+using fibers::cancelled_error;
+using fibers::exception_group;
+using fibers::sleep_for;
+using fibers::spawn;
+using fibers::task_group;
+using fibers::task_handle;
+using fibers::with_task_group;
+using fibers::with_timeout;
+using fibers::testing::counted;
+using fibers::testing::how;
+using fibers::testing::virtual_time;
+namespace this_task = fibers::this_task;
+
+namespace {
+
+struct refusal : std::runtime_error {
+  using runtime_error::runtime_error;
+};
+
+[[noreturn]] void fail(std::string const& text) { throw refusal(text); }
+
+std::string count() { return std::to_string(this_task::cancelling()); }
+
+/// Sleeps, and takes its time to clean up.
+void slow_to_end(fibers::duration clean_up) {
+  try {
+    sleep_for(99s);
+  } catch (cancelled_error const&) {
+    sleep_for(clean_up);
+    throw;
+  }
+}
+
+}  // namespace
+
+// --- the owner is cancelled ---
+
+TEST_CASE_METHOD(virtual_time, "task group: cancelled at its end, it cancels the children and waits for them",
+                 "[TG-07]") {
+  run([&] {
+    auto owner = spawn([&] {
+      with_task_group([&](task_group& group) {
+        for (auto const clean_up : {1s, 2s}) {
+          group.spawn([&, clean_up] {
+            seen(how([&] { slow_to_end(clean_up); }));
+            throw cancelled_error();
+          });
+        }
+      });
+    });
+    sleep_for(1s);
+    owner.cancel("enough");
+    seen(how([&] { owner.get(); }));
+    seen(std::to_string(owner.cancelling()));
+  });
+  CHECK(seen == "cancelled: enough@2, cancelled: enough@3, cancelled: enough@3, 1@3");
+}
+
+TEST_CASE_METHOD(virtual_time, "task group: cancelled in its body, the handler runs first, then the children go",
+                 "[TG-08]") {
+  run([&] {
+    auto owner = spawn([&] {
+      with_task_group([&](task_group& group) {
+        group.spawn([&] {
+          try {
+            sleep_for(9s);
+          } catch (cancelled_error const&) {
+            seen("child");
+            throw;
+          }
+        });
+        try {
+          sleep_for(9s);
+        } catch (cancelled_error const&) {
+          sleep_for(1s);
+          seen("body");
+          throw;
+        }
+      });
+    });
+    sleep_for(1s);
+    owner.cancel("enough");
+    seen(how([&] { owner.get(); }));
+  });
+  CHECK(seen == "body@2, child@2, cancelled: enough@2");
+}
+
+TEST_CASE_METHOD(virtual_time, "task group: cancelled without children, it lets the cancellation pass", "[TG-17]") {
+  run([&] {
+    auto owner = spawn([] { with_task_group([](task_group&) { sleep_for(9s); }); });
+    sleep_for(1s);
+    owner.cancel("enough");
+    seen(how([&] { owner.get(); }));
+  });
+  CHECK(seen == "cancelled: enough@1");
+}
+
+TEST_CASE_METHOD(virtual_time, "task group: a request pending at its end cancels children that have not begun",
+                 "[TASK-37]") {
+  run([&] {
+    auto owner = spawn([&] {
+      with_task_group([&](task_group& group) {
+        group.spawn([&] { seen("not reached"); });
+        this_task::cancel("myself");
+      });
+    });
+    seen(how([&] { owner.get(); }));
+  });
+  CHECK(seen == "cancelled: myself@0");
+}
+
+TEST_CASE_METHOD(virtual_time, "task group: cancelled, and clean-up of children fails: the errors come out",
+                 "[TG-09][TRAP-14]") {
+  run([&] {
+    auto owner = spawn([&] {
+      seen(how([&] {
+        with_task_group([&](task_group& group) {
+          for (char const* const name : {"one", "two"}) {
+            group.spawn([name] {
+              try {
+                sleep_for(9s);
+              } catch (cancelled_error const&) {
+                fail(name);
+              }
+            });
+          }
+          sleep_for(9s);
+        });
+      }));
+      seen(count());
+      seen(how([] { sleep_for(9s); }));  // the request is not lost behind the errors
+      seen(how([] { sleep_for(1s); }));
+    });
+    sleep_for(1s);
+    owner.cancel("enough");
+    owner.wait();
+  });
+  CHECK(seen == "failed: task group (2 exceptions: one; two)@1, 1@1, cancelled@1, returned@2");
+}
+
+TEST_CASE_METHOD(virtual_time, "task group: nested and cancelled, inner clean-up fails: a group in a group",
+                 "[TG-12]") {
+  bool const outer_child = GENERATE(false, true);
+  CAPTURE(outer_child);
+  run([&] {
+    auto owner = spawn([&] {
+      seen(how([&] {
+        with_task_group([&](task_group& outer) {
+          if (outer_child) outer.spawn([] { sleep_for(9s); });
+          with_task_group([&](task_group& inner) {
+            inner.spawn([] {
+              try {
+                sleep_for(9s);
+              } catch (cancelled_error const&) {
+                fail("inner");
+              }
+            });
+          });
+        });
+      }));
+      this_task::yield();
+    });
+    sleep_for(1s);
+    owner.cancel("enough");
+    seen(how([&] { owner.get(); }));
+  });
+  CHECK(seen == "failed: task group (1 exception: task group (1 exception: inner))@1, cancelled@1");
+}
+
+TEST_CASE_METHOD(virtual_time, "task group: cancelled, and a child fails while the body cleans up: its error comes out",
+                 "[TG-15][TG-16][TASK-36]") {
+  bool const one_further_in = GENERATE(false, true);
+  CAPTURE(one_further_in);
+  run([&] {
+    auto const work = [&] {
+      with_task_group([&](task_group& group) {
+        group.spawn([] {
+          sleep_for(2s);
+          fail("child");
+        });
+        try {
+          sleep_for(9s);
+        } catch (cancelled_error const&) {
+          sleep_for(5s);  // the child's failure cuts this short
+          seen("not reached");
+        }
+      });
+    };
+    auto owner = spawn([&] {
+      if (one_further_in) {
+        auto inner = spawn(work);
+        inner.get();
+      } else {
+        work();
+      }
+    });
+    sleep_for(1s);
+    owner.cancel("enough");
+    seen(how([&] { owner.get(); }));
+  });
+  CHECK(seen == "failed: task group (1 exception: child)@2");
+}
+
+TEST_CASE_METHOD(virtual_time, "task group: a body that turns a cancellation into an error has an error", "[TG-18]") {
+  run([&] {
+    auto owner = spawn([&] {
+      with_task_group([](task_group&) {
+        try {
+          sleep_for(9s);
+        } catch (cancelled_error const&) {
+          fail("turned");
+        }
+      });
+    });
+    sleep_for(1s);
+    owner.cancel();
+    seen(how([&] { owner.get(); }));
+  });
+  CHECK(seen == "failed: task group (1 exception: turned)@1");
+}
+
+TEST_CASE_METHOD(virtual_time, "task group: cancelled from outside while it goes down for a failure", "[TG-37]") {
+  run([&] {
+    auto owner = spawn([&] {
+      seen(how([&] {
+        with_task_group([&](task_group& group) {
+          group.spawn([] {
+            this_task::yield();
+            fail("no");
+          });
+          group.spawn([] { slow_to_end(2s); });
+        });
+      }));
+      seen(count());
+      sleep_for(9s);
+    });
+    sleep_for(1s);
+    owner.cancel("out");
+    seen(how([&] { owner.get(); }));
+  });
+  CHECK(seen == "failed: task group (1 exception: no)@2, 1@2, cancelled@2");
+}
+
+TEST_CASE_METHOD(virtual_time, "task group: a second cancel at its end does not reach the children again", "[TG-44]") {
+  run([&] {
+    auto owner = spawn([&] {
+      with_task_group([&](task_group& group) {
+        group.spawn([&] {
+          seen(how([&] { slow_to_end(5s); }));
+          throw cancelled_error();
+        });
+      });
+    });
+    sleep_for(1s);
+    owner.cancel("first");
+    sleep_for(1s);
+    owner.cancel("second");
+    seen(how([&] { owner.get(); }));
+    seen(std::to_string(owner.cancelling()));
+  });
+  CHECK(seen == "cancelled: first@6, cancelled: first@6, 2@6");
+}
+
+TEST_CASE_METHOD(virtual_time, "task group: the children's end and the cancel at one instant: both count") {
+  run([&] {
+    auto owner = spawn([&] {
+      seen(how([] { with_task_group([](task_group& group) { group.spawn([] { sleep_for(1s); }); }); }));
+      seen(count());
+      sleep_for(9s);
+    });
+    auto const canceller = spawn([&] {
+      sleep_for(1s);
+      this_task::yield();  // the child has ended, the owner is ready and has not run
+      owner.cancel("late");
+    });
+    seen(how([&] { owner.get(); }));
+  });
+  // The group was over by then, so the request waits for the next suspension point.
+  CHECK(seen == "returned@1, 1@1, cancelled: late@1");
+}
+
+// --- time limits ---
+
+TEST_CASE_METHOD(virtual_time, "task group: a timeout around it cuts its end, and still waits for clean-up") {
+  run([&] {
+    seen(how([&] {
+      fibers::move_on_after(1s, [&] {
+        with_task_group([&](task_group& group) {
+          group.spawn([&] {
+            seen(how([] { slow_to_end(2s); }));
+            throw cancelled_error();
+          });
+        });
+        seen("not reached");
+      });
+    }));
+    seen(count());
+    seen(how([] { with_timeout(1s, [] { with_task_group([](task_group&) { sleep_for(9s); }); }); }).substr(0, 21));
+    seen(count());
+  });
+  CHECK(seen == "cancelled@3, returned@3, 0@3, failed: timed out aft@4, 0@4");
+}
+
+TEST_CASE_METHOD(virtual_time, "task group: a timeout in the body concerns the body alone") {
+  run([&] {
+    with_task_group([&](task_group& group) {
+      group.spawn([&] {
+        sleep_for(2s);
+        seen("child");
+      });
+      seen(how([] { return fibers::move_on_after(1s, [] { sleep_for(9s); }); }));
+    });
+    seen(count());
+  });
+  CHECK(seen == "returned 0@1, child@2, 0@2");
+}
+
+TEST_CASE_METHOD(virtual_time,
+                 "task group: a timeout and errors of clean-up: the errors come out, and no request is left") {
+  run([&] {
+    seen(how([&] {
+      with_timeout(1s, [&] {
+        with_task_group([](task_group& group) {
+          group.spawn([] {
+            try {
+              sleep_for(9s);
+            } catch (cancelled_error const&) {
+              fail("clean-up");
+            }
+          });
+        });
+      });
+    }));
+    seen(count());
+    seen(how([] { sleep_for(1s); }));
+  });
+  CHECK(seen == "failed: task group (1 exception: clean-up)@1, 0@1, returned@2");
+}
+
+TEST_CASE_METHOD(virtual_time,
+                 "task group: the children's last end and a time limit at one instant: it is over in time") {
+  run([&] {
+    seen(how([] {
+           with_timeout(1s, [] { with_task_group([](task_group& group) { group.spawn([] { sleep_for(1s); }); }); });
+         }).substr(0, 17));
+    seen(count());
+    seen(how([] { sleep_for(1s); }));
+  });
+  // The limit passes while the child has still to run, so the child is the only one that was in time.
+  CHECK(seen == "failed: timed out@1, 0@1, returned@2");
+}
+
+TEST_CASE_METHOD(virtual_time, "task group: in a shield it cannot be cancelled from outside, but by its children") {
+  run([&] {
+    auto owner = spawn([&] {
+      fibers::with_shield([&] {
+        seen(how([&] {
+          with_task_group([&](task_group& group) {
+            group.spawn([] {
+              sleep_for(3s);
+              fail("no");
+            });
+            sleep_for(9s);
+          });
+        }));
+      });
+      sleep_for(9s);
+    });
+    sleep_for(1s);
+    owner.cancel("out");
+    seen(how([&] { owner.get(); }));
+  });
+  CHECK(seen == "failed: task group (1 exception: no)@3, cancelled: out@3");
+}
+
+// --- cancel_all() ---
+
+TEST_CASE_METHOD(virtual_time, "cancel_all: cancels the children there are now, and the group goes on") {
+  run([&] {
+    with_task_group([&](task_group& group) {
+      for (int i = 0; i < 2; ++i) group.spawn([&] { seen(how([] { sleep_for(9s); })), throw cancelled_error(); });
+      sleep_for(1s);
+      group.cancel_all("enough");
+      seen(std::to_string(group.size()));
+      group.spawn([&] {
+        sleep_for(1s);
+        seen("later child");
+      });
+      sleep_for(2s);
+      seen("body " + count());
+    });
+    seen("after " + count());
+  });
+  CHECK(seen == "2@1, cancelled: enough@1, cancelled: enough@1, later child@2, body 0@3, after 0@3");
+}
+
+TEST_CASE_METHOD(virtual_time, "cancel_all: a child that swallowed its first request gets a second one", "[TRAP-16]") {
+  run([&] {
+    with_task_group([&](task_group& group) {
+      group.spawn([&] {
+        seen(how([] { sleep_for(9s); }));
+        seen(how([] { sleep_for(9s); }));
+        seen(how([] { sleep_for(1s); }));
+      });
+      sleep_for(1s);
+      group.cancel_all("once");
+      sleep_for(1s);
+      group.cancel_all("twice");
+    });
+    seen("after");
+  });
+  CHECK(seen == "cancelled: once@1, cancelled: twice@2, returned@3, after@3");
+}
+
+TEST_CASE_METHOD(virtual_time, "cancel_all: reaches a child that holds up a group which is going down", "[TRAP-16]") {
+  run([&] {
+    seen(how([&] {
+      with_task_group([&](task_group& group) {
+        group.spawn([&] {
+          seen(how([] { sleep_for(99s); }));
+          seen(how([] { sleep_for(99s); }));
+        });
+        group.spawn([] { slow_to_end(9s); });
+        group.spawn([&] {
+          try {
+            sleep_for(99s);
+          } catch (cancelled_error const&) {
+            sleep_for(2s);
+            seen("again");
+            group.cancel_all("again");
+          }
+        });
+        sleep_for(1s);
+        fail("body");
+      });
+    }));
+  });
+  CHECK(seen == "cancelled@1, again@3, cancelled: again@3, failed: task group (1 exception: body)@3");
+}
+
+TEST_CASE_METHOD(virtual_time, "cancel_all: from a child, which asks itself too") {
+  run([&] {
+    with_task_group([&](task_group& group) {
+      group.spawn([&] { seen(how([] { sleep_for(9s); })); });
+      group.spawn([&] {
+        sleep_for(1s);
+        group.cancel_all("all");
+        seen(count());
+        seen(how([] { sleep_for(9s); }));
+      });
+    });
+    seen("after " + count());
+  });
+  CHECK(seen == "1@1, cancelled: all@1, cancelled: all@1, after 0@1");
+}
+
+TEST_CASE_METHOD(virtual_time,
+                 "cancel_all: children that have not begun never begin; without children nothing happens") {
+  run([&] {
+    with_task_group([&](task_group& group) {
+      group.cancel_all();
+      group.spawn([&, object = counted()] { seen("not reached"); });
+      group.cancel_all();
+      sleep_for(1s);
+      seen(std::to_string(group.size()));
+    });
+  });
+  CHECK(seen == "0@1");
+}
+
+TEST_CASE_METHOD(virtual_time, "cancel_all: a callback of a stop_token may spawn and cancel in its turn") {
+  run([&] {
+    with_task_group([&](task_group& group) {
+      group.spawn([&] {
+        std::stop_callback const on_cancel(this_task::stop_token(), [&] {
+          group.spawn([&] { seen("spawned by the callback"); });
+          group.cancel_all("inner");
+        });
+        seen(how([] { sleep_for(9s); }));
+      });
+      sleep_for(1s);
+      group.cancel_all("outer");
+    });
+    seen("after");
+  });
+  CHECK(seen == "cancelled: inner@1, after@1");  // what the callback spawned was cancelled with the others
+}
+
+TEST_CASE_METHOD(virtual_time, "cancel_all: says who asked, through what and where") {
+  run([&] {
+    with_task_group([&](task_group& group) {
+      group.spawn([&] {
+        try {
+          sleep_for(9s);
+        } catch (cancelled_error const& error) {
+          seen(error.what());
+        }
+      });
+      sleep_for(1s);
+      group.cancel_all("enough");
+    });
+  });
+  CHECK(seen.contains("enough"));
+  CHECK(seen.contains("'main'"));
+  CHECK(seen.contains("task_group_cancel.cpp:"));
+}

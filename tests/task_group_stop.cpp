@@ -1,0 +1,418 @@
+// SPDX-License-Identifier: BSL-1.0
+
+// stop(): a group that has what it wanted, and ends early without a fuss; but hides no error and no other cancellation.
+
+#include <fibers/task_group.hpp>
+#include <fibers/this_task.hpp>
+#include <fibers/timeout.hpp>
+#include <memory>
+
+#include "catch.hpp"
+#include "record.hpp"
+
+using namespace std::chrono_literals;
+using fibers::cancelled_error;
+using fibers::sleep_for;
+using fibers::spawn;
+using fibers::task_group;
+using fibers::task_handle;
+using fibers::with_task_group;
+using fibers::testing::counted;
+using fibers::testing::how;
+using fibers::testing::virtual_time;
+namespace this_task = fibers::this_task;
+
+namespace {
+
+std::string count() { return std::to_string(this_task::cancelling()); }
+
+/// Sleeps, and takes its time to clean up.
+void slow_to_end(fibers::duration clean_up) {
+  try {
+    sleep_for(99s);
+  } catch (cancelled_error const&) {
+    sleep_for(clean_up);
+    throw;
+  }
+}
+
+}  // namespace
+
+TEST_CASE_METHOD(virtual_time, "stop: cancels children and body, and the group ends without an error", "[TG-47]") {
+  run([&] {
+    seen(how([&] {
+      with_task_group([&](task_group& group) {
+        group.spawn([&] {
+          seen("child " + how([] { slow_to_end(1s); }));
+          throw cancelled_error();
+        });
+        group.spawn([&] {
+          sleep_for(1s);
+          group.stop("found");
+        });
+        try {
+          sleep_for(9s);
+        } catch (cancelled_error const& error) {
+          seen("body " + error.message());
+          throw;
+        }
+      });
+    }));
+    seen(count());
+    seen(how([] { sleep_for(1s); }));
+  });
+  CHECK(seen == "body found@1, child cancelled: found@2, returned@2, 0@2, returned@3");
+}
+
+TEST_CASE_METHOD(virtual_time, "stop: by the body, which goes on to its next wait", "[TG-47]") {
+  run([&] {
+    seen(how([&] {
+      with_task_group([&](task_group& group) {
+        group.spawn([] { sleep_for(9s); });
+        sleep_for(1s);
+        group.stop();
+        seen("goes on");
+        sleep_for(9s);
+        seen("not reached");
+      });
+    }));
+    seen(count());
+    seen(how([] { sleep_for(1s); }));
+  });
+  CHECK(seen == "goes on@1, returned@1, 0@1, returned@2");
+}
+
+TEST_CASE_METHOD(virtual_time, "stop: a body that comes to no wait any more leaves no request behind", "[TG-47]") {
+  bool const child = GENERATE(false, true);
+  CAPTURE(child);
+  run([&] {
+    seen(how([&] {
+      return with_task_group([&](task_group& group) {
+        if (child) group.spawn([] { slow_to_end(0s); });
+        group.stop();
+        return 5;
+      });
+    }));
+    seen(count());
+    seen(how([] { sleep_for(1s); }));
+  });
+  CHECK(seen == "returned 5@0, 0@0, returned@1");
+}
+
+TEST_CASE_METHOD(virtual_time, "stop: while the owner waits at the end, the body's result is kept", "[TG-47]") {
+  run([&] {
+    auto const result = with_task_group([&](task_group& group) {
+      group.spawn([&] {
+        sleep_for(1s);
+        group.stop();
+      });
+      group.spawn([] { slow_to_end(1s); });
+      return std::make_unique<int>(5);
+    });
+    seen(std::to_string(*result) + " " + count());
+  });
+  CHECK(seen == "5 0@2");
+}
+
+TEST_CASE_METHOD(virtual_time, "stop: a body cut short gives a default result, or an error if its type has none") {
+  struct no_default {
+    explicit no_default(int) {}
+  };
+  run([&] {
+    seen(how([] {
+      return with_task_group([](task_group& group) {
+        group.stop();
+        this_task::yield();
+        return 5;
+      });
+    }));
+    seen(how([] {
+      with_task_group([](task_group& group) {
+        group.stop();
+        this_task::yield();
+        return no_default(5);
+      });
+    }));
+    seen(count());
+  });
+  CHECK(seen ==
+        "returned 0@0, failed: fibers: the task group was stopped before its body had a result to return@0, 0@0");
+}
+
+TEST_CASE_METHOD(virtual_time, "stop: again it does nothing", "[TG-48]") {
+  run([&] {
+    seen(how([&] {
+      with_task_group([&](task_group& group) {
+        group.spawn([&] {
+          seen(how([] { slow_to_end(2s); }));
+          throw cancelled_error();
+        });
+        sleep_for(1s);
+        group.stop("first");
+        group.stop("second");
+        seen(count());
+        seen(how([] { sleep_for(1s); }));
+        group.stop("third");
+        seen(how([] { sleep_for(1s); }));
+      });
+    }));
+    seen(count());
+  });
+  CHECK(seen == "1@1, cancelled: first@1, returned@2, cancelled: first@3, returned@3, 0@3");
+}
+
+TEST_CASE_METHOD(virtual_time, "stop: first thing in the body, nothing begins", "[TG-48]") {
+  run([&] {
+    seen(how([&] {
+      with_task_group([&](task_group& group) {
+        group.stop();
+        seen(how([&] { group.spawn([object = counted()] {}); }).substr(0, 60));
+        sleep_for(9s);
+      });
+    }));
+  });
+  CHECK(seen == "failed: fibers: spawn() in a task group that is being stopped@0, failed: task group (1 exc@0");
+}
+
+TEST_CASE_METHOD(virtual_time, "stop: errors of children and body still come out", "[TG-49]") {
+  run([&] {
+    seen(how([&] {
+      with_task_group([&](task_group& group) {
+        group.spawn([] {
+          try {
+            sleep_for(9s);
+          } catch (cancelled_error const&) {
+            throw std::runtime_error("child");
+          }
+        });
+        sleep_for(1s);
+        group.stop();
+        throw std::runtime_error("body");
+      });
+    }));
+    seen(count());
+    seen(how([] { sleep_for(1s); }));
+  });
+  CHECK(seen == "failed: task group (2 exceptions: child; body)@1, 0@1, returned@2");
+}
+
+TEST_CASE_METHOD(virtual_time, "stop: a group that is going down for an error is not made quiet", "[TG-49]") {
+  run([&] {
+    seen(how([&] {
+      with_task_group([&](task_group& group) {
+        group.spawn([] { throw std::runtime_error("no"); });
+        group.spawn([] { sleep_for(9s); });
+        try {
+          sleep_for(9s);
+        } catch (cancelled_error const&) {
+          group.stop();
+          throw;
+        }
+      });
+    }));
+    seen(count());
+  });
+  CHECK(seen == "failed: task group (1 exception: no)@0, 0@0");
+}
+
+TEST_CASE_METHOD(virtual_time, "stop: a child that stops its own group before it has waited is cancelled itself",
+                 "[TG-51][TRAP-18]") {
+  run([&] {
+    seen(how([&] {
+      with_task_group([&](task_group& group) {
+        group.spawn([&] {
+          group.stop("mine");
+          seen(how([] { sleep_for(9s); }));
+        });
+        group.spawn([&] { seen("not reached"); });
+        sleep_for(9s);
+      });
+    }));
+  });
+  CHECK(seen == "cancelled: mine@0, returned@0");
+}
+
+TEST_CASE_METHOD(virtual_time, "stop: an inner group's, and the outer one goes on") {
+  run([&] {
+    with_task_group([&](task_group& outer) {
+      outer.spawn([&] {
+        sleep_for(2s);
+        seen("outer's child");
+      });
+      with_task_group([&](task_group& inner) {
+        inner.spawn([&] {
+          sleep_for(1s);
+          inner.stop();
+        });
+        sleep_for(9s);
+      });
+      seen("outer's body " + count());
+    });
+  });
+  CHECK(seen == "outer's body 0@1, outer's child@2");
+}
+
+TEST_CASE_METHOD(virtual_time, "stop: an outer group's from within an inner one ends both") {
+  run([&] {
+    with_task_group([&](task_group& outer) {
+      with_task_group([&](task_group& inner) {
+        inner.spawn([&] { seen(how([] { sleep_for(9s); })), throw cancelled_error(); });
+        sleep_for(1s);
+        outer.stop("both");
+        sleep_for(9s);
+      });
+      seen("not reached");
+    });
+    seen("after " + count());
+  });
+  CHECK(seen == "cancelled: both@1, after 0@1");
+}
+
+// --- together with others who want the owner to end ---
+
+TEST_CASE_METHOD(virtual_time, "stop: a cancel from outside while the group winds down still comes out",
+                 "[TG-52][TRAP-19]") {
+  run([&] {
+    auto owner = spawn([&] {
+      with_task_group([&](task_group& group) {
+        group.spawn([] { slow_to_end(5s); });
+        sleep_for(1s);
+        group.stop("found");
+        sleep_for(9s);
+      });
+      seen("not reached");
+    });
+    sleep_for(2s);
+    owner.cancel("out");
+    seen(how([&] { owner.get(); }));
+    seen(std::to_string(owner.cancelling()));
+  });
+  CHECK(seen == "cancelled: out@6, 1@6");
+}
+
+TEST_CASE_METHOD(virtual_time, "stop: a cancel from outside that the body swallows comes out all the same",
+                 "[TG-52][TRAP-19]") {
+  run([&] {
+    auto owner = spawn([&] {
+      with_task_group([&](task_group& group) {
+        group.spawn([] { slow_to_end(0s); });
+        seen(how([] { sleep_for(9s); }));
+        group.stop("found");
+      });
+      seen(count());
+      seen(how([] { sleep_for(1s); }));
+    });
+    sleep_for(2s);
+    owner.cancel("out");
+    seen(how([&] { owner.get(); }));
+  });
+  // It was swallowed before the stop: that is as if it had been swallowed anywhere else.
+  CHECK(seen == "cancelled: out@2, 1@2, returned@3, returned@3");
+}
+
+TEST_CASE_METHOD(virtual_time, "stop: at the end of the group, then a cancel from outside", "[TG-52][TRAP-19]") {
+  run([&] {
+    auto owner = spawn([&] {
+      with_task_group([&](task_group& group) {
+        group.spawn([&] {
+          sleep_for(1s);
+          group.stop("found");
+        });
+        group.spawn([] { slow_to_end(5s); });
+      });
+      seen("not reached");
+    });
+    sleep_for(2s);
+    owner.cancel("out");
+    seen(how([&] { owner.get(); }));
+  });
+  CHECK(seen == "cancelled: out@6");
+}
+
+TEST_CASE_METHOD(virtual_time, "stop: cancelled from outside first, it does not hide that", "[TG-52]") {
+  run([&] {
+    auto owner = spawn([&] {
+      with_task_group([&](task_group& group) {
+        group.spawn([] { slow_to_end(5s); });
+        try {
+          sleep_for(9s);
+        } catch (cancelled_error const&) {
+          group.stop("found");
+          throw;
+        }
+      });
+      seen("not reached");
+    });
+    sleep_for(2s);
+    owner.cancel("out");
+    seen(how([&] { owner.get(); }));
+  });
+  CHECK(seen == "cancelled: out@7");
+}
+
+TEST_CASE_METHOD(virtual_time, "stop: a cancel from outside at the same instant", "[TG-52][TRAP-19]") {
+  bool const stop_first = GENERATE(false, true);
+  CAPTURE(stop_first);
+  run([&] {
+    task_group* shared = nullptr;
+    auto owner = spawn([&] {
+      with_task_group([&](task_group& group) {
+        shared = &group;
+        sleep_for(9s);
+      });
+      seen("not reached");
+    });
+    sleep_for(1s);
+    if (stop_first) shared->stop("found");
+    owner.cancel("out");
+    if (!stop_first) shared->stop("found");
+    seen(how([&] { owner.wait(); }));
+    seen(std::to_string(owner.cancelled()) + " " + std::to_string(owner.cancelling()));
+  });
+  CHECK(seen == "returned@1, 1 1@1");
+}
+
+TEST_CASE_METHOD(virtual_time, "stop: a timeout that passes while the group winds down still comes out",
+                 "[TG-52][TRAP-19]") {
+  bool const in_body = GENERATE(false, true);
+  CAPTURE(in_body);
+  run([&] {
+    seen(how([&] {
+           fibers::with_timeout(3s, [&] {
+             with_task_group([&](task_group& group) {
+               group.spawn([&] {
+                 sleep_for(1s);
+                 group.stop();
+               });
+               group.spawn([] { slow_to_end(5s); });
+               if (in_body) sleep_for(9s);
+             });
+           });
+         }).substr(0, 17));
+    seen(count());
+    seen(how([] { sleep_for(1s); }));
+  });
+  CHECK(seen == "failed: timed out@6, 0@6, returned@7");
+}
+
+TEST_CASE_METHOD(virtual_time, "stop: an old request that was swallowed before is not mistaken for a new one") {
+  run([&] {
+    auto owner = spawn([&] {
+      seen(how([] { sleep_for(9s); }));
+      seen(how([&] {
+        with_task_group([&](task_group& group) {
+          group.spawn([] { sleep_for(9s); });
+          group.stop();
+          sleep_for(9s);
+        });
+      }));
+      seen(how([&] { with_task_group([&](task_group& group) { group.stop(); }); }));
+      seen(how([] { sleep_for(1s); }));
+      seen(count());
+    });
+    sleep_for(1s);
+    owner.cancel("old");
+    seen(how([&] { owner.get(); }));
+  });
+  CHECK(seen == "cancelled: old@1, returned@1, returned@1, returned@2, 1@2, returned@2");
+}
