@@ -7,10 +7,11 @@
 
 #include <atomic>
 #include <boost/fiber/all.hpp>
-#include <fibers/detail/wait_list.hpp>
+#include <fibers/detail/suspend.hpp>
 #include <fibers/fibers.hpp>
 #include <mutex>
 #include <thread>
+#include <utility>
 
 namespace {
 
@@ -19,24 +20,25 @@ class gate {
  public:
   void set() {
     std::unique_lock lock(lock_);
-    if (auto* const first = waiters_.claim_first()) {
-      lock.unlock();
-      fibers::detail::wake(*first);
-    } else {
-      set_ = true;
-    }
+    auto* const w = std::exchange(sleeper_, nullptr);
+    bool const claimed = w != nullptr && w->try_claim(fibers::detail::claim::notified);
+    set_ = !claimed;
+    lock.unlock();
+    if (claimed) fibers::detail::wake(*w);  // the last touch
   }
   void wait(boost::source_location const& place = BOOST_CURRENT_LOCATION) {
     auto& task = fibers::detail::enter(place);
+    fibers::detail::waiter w(task, place);
     std::unique_lock lock(lock_);
     if (std::exchange(set_, false)) return;
-    fibers::detail::waiter w(task, place);
-    waiters_.wait(lock, w);
+    sleeper_ = &w;
+    lock.unlock();
+    static_cast<void>(fibers::detail::suspend(w));  // nobody cancels here
   }
 
  private:
   fibers::detail::spinlock lock_;
-  fibers::detail::wait_list waiters_;
+  fibers::detail::waiter* sleeper_ = nullptr;
   bool set_ = false;
 };
 

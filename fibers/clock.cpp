@@ -19,6 +19,13 @@ time_point detail::deadline_after(duration length) noexcept {
   return now + length;
 }
 
+duration detail::time_until(time_point when) noexcept {
+  auto const now = clock::now();
+  if (when == time_point::max()) return duration::max();
+  if (now > time_point() && when < time_point::min() + now.time_since_epoch()) return duration::min();
+  return when - now;
+}
+
 std::string detail::to_string(duration length) {
   struct unit {
     double seconds;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
+#include <cstdio>
 #include <fibers/detail/suspend.hpp>
 #include <fibers/shield.hpp>
 #include <mutex>
@@ -21,8 +22,11 @@ shield_block::~shield_block() {
 }
 
 void report_failed_cleanup(std::exception_ptr const& error) noexcept {
-  if (auto* const task = running_task())
+  if (auto* const task = running_task()) {
     report_unhandled(task->loop().on_unhandled().get(), *task, error, "a cleanup_guard of ");
+  } else {
+    std::fprintf(stderr, "fibers: a cleanup_guard outside of a task failed: %s\n", describe(error).c_str());
+  }
 }
 
 }  // namespace fibers::detail

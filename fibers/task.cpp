@@ -94,11 +94,10 @@ task_state& task_base::state() const {
   return *state_;
 }
 
-task_state& task_base::join(boost::source_location const& place) const {
-  task_ptr const keep(&state());  // the handle may go while we wait
+task_ptr task_base::join(boost::source_location const& place) const {
+  task_ptr keep(&state());
   detail::join(*keep, pass_on::yes, place);
-  keep->throw_error();
-  return *keep;
+  return keep;
 }
 
 bool task_base::cancel(std::string_view message, boost::source_location const& place) const {

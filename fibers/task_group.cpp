@@ -112,9 +112,9 @@ void task_group::stop(std::string_view message, boost::source_location const& pl
     aborting_ = true;
     asked_owner_ = true;
   }
-  auto const why = make_request(message, cancel_origin::kind::task_group, place);
-  cancel_children(why);
-  request_cancel(owner_, frame_, why);
+  own_request_ = make_request(message, cancel_origin::kind::task_group, place);
+  cancel_children(own_request_);
+  request_cancel(owner_, frame_, own_request_);
 }
 
 std::size_t task_group::size() const {
@@ -122,14 +122,19 @@ std::size_t task_group::size() const {
   return children_.size();
 }
 
+bool task_group::is_own(cancelled_error const& request) const noexcept {
+  return &request.origin() == &own_request_.origin();  // copies share it
+}
+
 bool task_group::going_down() const {
   std::scoped_lock const guard(lock_);
   return aborting_;
 }
 
-// A suspension point if there is something to wait for.
+// A suspension point if there is something to wait for, or the group's own request may be pending still: it is spent
+// here, and not later where it concerns nobody.
 void task_group::wait_for_children(detail::on_cancel response) {
-  if (size() == 0) return;
+  if (size() == 0 && !asked_owner_) return;
   if (response == detail::on_cancel::withdraw) detail::enter(place_);
   detail::waiter w(owner_, place_, response);
   {
@@ -150,7 +155,7 @@ void task_group::leave(std::exception_ptr failure, std::optional<cancelled_error
     std::unique_lock guard(lock_);
     bool const first = !aborting_;
     guard.unlock();
-    if (first) abort(cancelled.has_value() ? *cancelled : make_request({}, cancel_origin::kind::task_group, place_));
+    if (first) abort(make_request({}, cancel_origin::kind::task_group, place_));
   }
 
   std::exception_ptr deadlock;
@@ -164,9 +169,9 @@ void task_group::leave(std::exception_ptr failure, std::optional<cancelled_error
       std::unique_lock guard(lock_);
       bool const first = !aborting_;
       // Else the children were asked already, and are given the time they need.
-      if (first || (stopped_ && !cancelled.has_value())) cancelled = request;
+      if (first || (stopped_ && (!cancelled.has_value() || is_own(*cancelled)))) cancelled = request;
       guard.unlock();
-      if (first) abort(request);
+      if (first) abort(make_request({}, cancel_origin::kind::task_group, place_));
     } catch (deadlock_error const&) {  // it comes out bare, once the children have been told to end
       deadlock = std::current_exception();
       abort(make_request({}, cancel_origin::kind::task_group, place_));

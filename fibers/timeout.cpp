@@ -32,7 +32,7 @@ void timeout_scope::reschedule(time_point deadline) {
     throw invalid_state_error("fibers: this timeout has expired; reschedule() it before its deadline");
   }
   if (armed()) task_.loop().timers().remove(*this);
-  arm(deadline, deadline == time_point::max() ? duration::max() : deadline - clock::now());
+  arm(deadline, detail::time_until(deadline));
 }
 
 void timeout_scope::reschedule_after(time_limit from_now) { reschedule(from_now.from_now()); }
@@ -62,11 +62,11 @@ void timeout_scope::throw_timeout() const {
   throw timeout_error(text);
 }
 
-bool detail::end_now(task_base const& task, boost::source_location const& place) {
-  if (task.done()) return false;
-  request_cancel(*task_access::state(task), make_request({}, cancel_origin::kind::timeout, place));
-  task.wait(place);
-  return task.cancelled();
+bool detail::end_now(task_state& task, boost::source_location const& place) {
+  enter(place);
+  if (!request_cancel(task, make_request({}, cancel_origin::kind::timeout, place))) return false;
+  join(task, pass_on::no, place);
+  return task.ending() == ending::cancelled;
 }
 
 }  // namespace fibers

@@ -41,8 +41,8 @@ void test_deadlock() {
       fibers::event never_set;
       never_set.wait();
     });
-  } catch (fibers::deadlock_error const& error) {
-    std::cout << error.what() << '\n';
+  } catch (fibers::deadlock_error const&) {
+    std::cout << "This would never have ended\n";
   }
 }
 

@@ -112,8 +112,8 @@ TEST_CASE_METHOD(virtual_time, "timeout: with no_timeout it never comes", "[TO-0
     seen(ends([&] { with_timeout(fibers::no_timeout, body); }));
     seen(ends([&] { with_timeout_at(fibers::no_timeout, body); }));
     seen(ends([&] { with_timeout(fibers::duration::max(), body); }));
-    seen(ends([&] { move_on_after(fibers::no_timeout, body); }));
-    seen(ends([&] { fibers::move_on_at(fibers::no_timeout, body); }));
+    seen(ends([&] { return move_on_after(fibers::no_timeout, body); }));
+    seen(ends([&] { return fibers::move_on_at(fibers::no_timeout, body); }));
   });
   CHECK(seen ==
         "not expired@3.1536e+07, returned@3.1536e+07, not expired@6.3072e+07, returned@6.3072e+07, "

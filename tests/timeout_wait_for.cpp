@@ -91,7 +91,7 @@ TEST_CASE_METHOD(virtual_time, "wait_for: gives what get() gives, of a task, a h
     seen(ends([&] { wait_for(spawn([] { throw std::runtime_error("no"); }), 1s); }));
   });
   CHECK(seen ==
-        "5@0, failed: fibers: the result of this t@0, the same@0, copied copied@0, returned@0, returned@0, "
+        "5@0, failed: fibers: the result of this@0, the same@0, copied copied@0, returned@0, returned@0, "
         "failed: no@0");
 }
 

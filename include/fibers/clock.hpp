@@ -64,6 +64,9 @@ constexpr duration to_duration(no_timeout_t) noexcept { return duration::max(); 
 /// Now and so much; time_point::max() if that is too far away to be a time.
 time_point deadline_after(duration length) noexcept;
 
+/// From now until then, as far as that is a duration.
+duration time_until(time_point when) noexcept;
+
 /// "1.5 s", "20 ms"
 std::string to_string(duration length);
 

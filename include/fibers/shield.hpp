@@ -14,6 +14,7 @@
 #include <exception>
 #include <fibers/clock.hpp>
 #include <fibers/detail/cancel_state.hpp>
+#include <fibers/detail/suspend.hpp>
 #include <fibers/detail/task_body.hpp>
 #include <fibers/task.hpp>
 #include <fibers/timeout.hpp>
@@ -38,6 +39,13 @@ class shield_block {
   task_state& task_;
   cancel_frame frame_;
 };
+
+template <class Task>
+auto get_shielded(Task& task, boost::source_location const& place) -> decltype(task.get()) {
+  auto const awaited = task_access::checked(task);
+  join(*awaited, pass_on::no, place);
+  return task_access::fetch(task, *awaited);
+}
 
 /// A clean-up failed where no exception may be thrown.
 void report_failed_cleanup(std::exception_ptr const& error) noexcept;
@@ -65,26 +73,26 @@ detail::timeout_result<F> with_shield(time_limit limit, F&& body,
 /// Suspends.
 template <class T>
 T shield(task<T>& task, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
-  task.wait(place);
-  return task.get(place);
+  return detail::get_shielded(task, place);
 }
 template <class T>
 auto shield(task_handle<T> const& task, boost::source_location const& place = BOOST_CURRENT_LOCATION)
     -> decltype(task.get()) {
-  task.wait(place);
-  return task.get(place);
+  return detail::get_shielded(task, place);
 }
 
-/// Spawns a task for `body` and waits for it like that. If the caller is cancelled, the task is left to its loop.
+/// Spawns a task for `body` and waits for it like that. If the caller is cancelled, the task is left to its loop; if it
+/// was before, no task is spawned.
 template <detail::body F>
 detail::result_of<F> shield(F&& body, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
+  detail::enter(place);
   auto const task = spawn(std::forward<F>(body), place).detach();
   return shield(task, place);
 }
 
 /// Calls F at the end of the block, however that is left, shielded from requests to cancel: so F may suspend, also
 /// while an exception unwinds the stack, and is carried out to its end. What F throws goes to the hook for unhandled
-/// exceptions, since a destructor cannot throw.
+/// exceptions, since a destructor cannot throw. Outside of a task F is called as well; it must not suspend there.
 template <class F>
 class [[nodiscard]] cleanup_guard {
  public:
@@ -96,7 +104,9 @@ class [[nodiscard]] cleanup_guard {
   ~cleanup_guard() {
     if (!cleanup_.has_value()) return;
     try {
-      with_shield([this] { std::invoke(*cleanup_); }, place_);
+      std::optional<detail::shield_block> shield;
+      if (detail::running_task() != nullptr) shield.emplace(place_);
+      std::invoke(std::move(*cleanup_));
     } catch (...) {
       detail::report_failed_cleanup(std::current_exception());
     }

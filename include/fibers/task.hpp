@@ -28,6 +28,11 @@ namespace detail {
 struct any_result {};
 struct task_access;
 
+/// Does a wait for tasks pass the caller's cancellation on to them?
+enum class pass_on : bool { no, yes };
+/// Waits for the end of a task. Suspends.
+void join(task_state& target, pass_on forward, boost::source_location const& place);
+
 /// What tasks and handles have in common. On an empty one (moved from, detached, made without a task) every function
 /// throws invalid_state_error. What does not suspend may be called by any thread; what does, by any task of any loop.
 class task_base {
@@ -73,8 +78,8 @@ class task_base {
   task_base() = default;
   explicit task_base(task_ptr state) noexcept : state_(std::move(state)) {}
   task_state& state() const;
-  /// Waits for the end, passing the caller's cancellation on; throws what left the task.
-  task_state& join(boost::source_location const& place) const;
+  /// Waits for the end, passing the caller's cancellation on. Shares in the task: the handle may go meanwhile.
+  task_ptr join(boost::source_location const& place) const;
   /// For a task<> that goes away.
   void end_owned() noexcept;
 
@@ -95,11 +100,12 @@ class task_handle : public detail::task_base {
   /// Waits, and gives a copy of the result or throws what left the task. A result that cannot be copied is moved out,
   /// once. Suspends; if the caller is cancelled, the request is passed on to the task, and what becomes of it comes out
   /// here.
-  T get(boost::source_location const& place = BOOST_CURRENT_LOCATION) const;
+  T get(boost::source_location const& place = BOOST_CURRENT_LOCATION) const { return fetch(*join(place)); }
 
  private:
   friend detail::task_access;
   explicit task_handle(detail::task_ptr state) noexcept : task_base(std::move(state)) {}
+  static T fetch(detail::task_state& ended);
 };
 
 /// A handle of a task with any result.
@@ -111,11 +117,12 @@ class task_handle<detail::any_result> : public detail::task_base {
   task_handle(task_handle<T> const& handle) noexcept : task_base(handle) {}
 
   /// Waits, and throws what left the task. Suspends, as task_handle<T>::get().
-  void get(boost::source_location const& place = BOOST_CURRENT_LOCATION) const { join(place); }
+  void get(boost::source_location const& place = BOOST_CURRENT_LOCATION) const { fetch(*join(place)); }
 
  private:
   friend detail::task_access;
   explicit task_handle(detail::task_ptr state) noexcept : task_base(std::move(state)) {}
+  static void fetch(detail::task_state& ended) { ended.throw_error(); }
 };
 
 /// Owns a task. Move-only.
@@ -137,7 +144,7 @@ class [[nodiscard("a task<> that is not kept is cancelled at once: keep it, or d
   /// Waits, and moves the result out or throws what left the task. Suspends; if the caller is cancelled, the request is
   /// passed on to the task, and what becomes of it comes out here. The result can be had once: a second get() throws
   /// invalid_state_error. Handles give copies.
-  T get(boost::source_location const& place = BOOST_CURRENT_LOCATION);
+  T get(boost::source_location const& place = BOOST_CURRENT_LOCATION) { return fetch(*join(place)); }
 
   task_handle<T> handle() const;
 
@@ -147,6 +154,7 @@ class [[nodiscard("a task<> that is not kept is cancelled at once: keep it, or d
  private:
   friend detail::task_access;
   explicit task(detail::task_ptr state) noexcept : task_base(std::move(state)) {}
+  static T fetch(detail::task_state & ended);
 };
 
 /// Makes a task of a callable. It is ready, and begins when the spawner suspends or ends; it inherits the spawner's
@@ -170,6 +178,11 @@ struct task_access {
   }
   static task_ptr const& state(task_base const& handle) noexcept { return handle.state_; }
   static task_ptr checked(task_base const& handle) { return task_ptr(&handle.state()); }
+  /// What get() gives, of a task that has ended. Looks for no request to cancel.
+  template <class Handle>
+  static auto fetch(Handle& handle, task_state& ended) -> decltype(handle.get()) {
+    return Handle::fetch(ended);
+  }
 };
 
 /// Gives a new task to the running loop.
@@ -178,11 +191,6 @@ void start(task_state& task, std::string_view name, boost::source_location const
 void call_when_done(task_state& task, std::unique_ptr<done_callback> callback);
 
 [[noreturn]] void throw_result_taken();
-
-/// Does a wait for tasks pass the caller's cancellation on to them?
-enum class pass_on : bool { no, yes };
-/// Waits for the end of a task. Suspends.
-void join(task_state& target, pass_on forward, boost::source_location const& place);
 
 template <class Callback>
 struct callback_of final : done_callback {
@@ -206,8 +214,9 @@ void task_base::on_done(Callback callback) const {
 }  // namespace detail
 
 template <class T>
-T task_handle<T>::get(boost::source_location const& place) const {
-  auto& result = static_cast<detail::task_result<T>&>(join(place));
+T task_handle<T>::fetch(detail::task_state& ended) {
+  ended.throw_error();
+  auto& result = static_cast<detail::task_result<T>&>(ended);
   if constexpr (std::is_void_v<T>) {
     return;
   } else if constexpr (std::is_reference_v<T> || std::is_copy_constructible_v<T>) {
@@ -220,8 +229,9 @@ T task_handle<T>::get(boost::source_location const& place) const {
 }
 
 template <class T>
-T task<T>::get(boost::source_location const& place) {
-  auto& result = static_cast<detail::task_result<T>&>(join(place));
+T task<T>::fetch(detail::task_state& ended) {
+  ended.throw_error();
+  auto& result = static_cast<detail::task_result<T>&>(ended);
   if (!result.take_result()) detail::throw_result_taken();
   return result.result().move_out();
 }

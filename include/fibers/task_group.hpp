@@ -82,6 +82,7 @@ class task_group : private detail::task_parent {
   void abort(cancelled_error const& why) noexcept;
   void cancel_children(cancelled_error const& why) noexcept;
   void wait_for_children(detail::on_cancel response);
+  bool is_own(cancelled_error const& request) const noexcept;
   bool going_down() const;
 
   detail::task_state& owner_;
@@ -96,6 +97,7 @@ class task_group : private detail::task_parent {
   bool aborting_ = false;             // the children were cancelled, and no new ones may come
   bool asked_owner_ = false;          // to cancel: that request must be taken back
   bool stopped_ = false;
+  cancelled_error own_request_;  // if so
   bool closed_ = false;
   unsigned round_ = 0;  // of cancelling all children
 };

@@ -19,6 +19,7 @@
 #include <fibers/detail/task_body.hpp>
 #include <fibers/detail/timer_queue.hpp>
 #include <fibers/task.hpp>
+#include <fibers/this_task.hpp>
 #include <functional>
 #include <optional>
 #include <type_traits>
@@ -88,7 +89,7 @@ class timeout_block final : public timeout_scope {
 };
 
 template <class F>
-using timeout_result = decltype(std::declval<timeout_block&>().call(std::declval<F&>()));
+using timeout_result = decltype(std::declval<timeout_block&>().call<F>(std::declval<F&>()));
 
 template <class F>
 concept timeout_body = std::is_invocable_v<F> || std::is_invocable_v<F, timeout_scope&>;
@@ -111,7 +112,7 @@ template <class F>
 timeout_result<F> call_with_timeout(time_point deadline, duration limit, F& body, boost::source_location const& place) {
   timeout_block block(deadline, limit, place);
   try {
-    return block.call(body);
+    return block.call<F>(body);
   } catch (cancelled_error const&) {
     if (!block.leave()) throw;
   }
@@ -124,10 +125,10 @@ auto call_and_move_on(time_point deadline, duration limit, F& body, boost::sourc
   timeout_block block(deadline, limit, place);
   try {
     if constexpr (std::is_void_v<timeout_result<F>>) {
-      block.call(body);
+      block.call<F>(body);
       return true;
     } else {
-      return block.call(body);
+      return block.call<F>(body);
     }
   } catch (cancelled_error const&) {
     if (!block.leave()) throw;
@@ -142,14 +143,14 @@ auto call_and_move_on(time_point deadline, duration limit, F& body, boost::sourc
 template <detail::timeout_body F>
 detail::timeout_result<F> with_timeout_at(time_point deadline, F&& body,
                                           boost::source_location const& place = BOOST_CURRENT_LOCATION) {
-  return detail::call_with_timeout(deadline, deadline - clock::now(), body, place);
+  return detail::call_with_timeout<F>(deadline, detail::time_until(deadline), body, place);
 }
 
 /// The same with a limit from now on; no_timeout is none.
 template <detail::timeout_body F>
 detail::timeout_result<F> with_timeout(time_limit limit, F&& body,
                                        boost::source_location const& place = BOOST_CURRENT_LOCATION) {
-  return detail::call_with_timeout(limit.from_now(), limit.length(), body, place);
+  return detail::call_with_timeout<F>(limit.from_now(), limit.length(), body, place);
 }
 
 /// As with_timeout_at(), but a deadline that cuts the body short is no error: the result is an optional, empty then;
@@ -157,33 +158,38 @@ detail::timeout_result<F> with_timeout(time_limit limit, F&& body,
 template <detail::timeout_body F>
 auto move_on_at(time_point deadline, F&& body, boost::source_location const& place = BOOST_CURRENT_LOCATION) ->
     typename detail::perhaps<detail::timeout_result<F>>::type {
-  return detail::call_and_move_on(deadline, deadline - clock::now(), body, place);
+  return detail::call_and_move_on<F>(deadline, detail::time_until(deadline), body, place);
 }
 
 /// The same with a limit from now on; no_timeout is none.
 template <detail::timeout_body F>
 auto move_on_after(time_limit limit, F&& body, boost::source_location const& place = BOOST_CURRENT_LOCATION) ->
     typename detail::perhaps<detail::timeout_result<F>>::type {
-  return detail::call_and_move_on(limit.from_now(), limit.length(), body, place);
+  return detail::call_and_move_on<F>(limit.from_now(), limit.length(), body, place);
 }
 
-/// Calls `body` with a limit. As with_timeout(), but with a limit of zero or less the body is not called at all.
+/// Calls `body` with a limit. As with_timeout(), but with a limit of zero or less the body is not called at all: then this
+/// yields, and throws.
 template <detail::body F>
 detail::result_of<F> wait_for(F&& body, time_limit limit,
                               boost::source_location const& place = BOOST_CURRENT_LOCATION) {
-  if (limit.length() <= duration::zero()) throw timeout_error("timed out: there was no time at all");
+  if (limit.length() <= duration::zero()) {
+    this_task::yield(place);
+    throw timeout_error("timed out: there was no time at all");
+  }
   return with_timeout(limit, std::forward<F>(body), place);
 }
 
 namespace detail {
-/// For a limit that is past: waits for the end of a task that was just told to; true if it ended cancelled by that.
-bool end_now(task_base const& task, boost::source_location const& place);
+/// For a limit that is past: a task that has not ended is told to, and waited for; true if it ended cancelled by that.
+bool end_now(task_state& task, boost::source_location const& place);
 
 template <class Task>
 auto wait_for_task(Task& task, time_limit limit, boost::source_location const& place) -> decltype(task.get()) {
   if (limit.length() <= duration::zero()) {
-    if (end_now(task, place)) throw timeout_error("timed out: there was no time at all");
-    return task.get(place);
+    auto const ending = task_access::checked(task);
+    if (end_now(*ending, place)) throw timeout_error("timed out: there was no time at all");
+    return task_access::fetch(task, *ending);
   }
   return with_timeout(
       limit, [&]() -> decltype(task.get()) { return task.get(place); }, place);

@@ -1,0 +1,118 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSL-1.0
+"""Runs the built benchmarks and prints, as Markdown, what each costs beside its floor and its peer, and which bars are reached.
+
+benchmarks/report.py FOLDER   (benchmarks/run without arguments calls it)
+
+All figures are medians. Those of one line come from one run, in which the benchmarks take turns; what is measured by the
+first run of a process only (memory) gets a process for each repetition.
+"""
+
+import json
+import platform
+import re
+import statistics
+import subprocess
+import sys
+
+REPETITIONS = 9  # in one process, in random order
+PROCESSES = 3
+
+ONCE = [  # a process each
+    ("parked", "our_parked/100000"), ("parked", "our_parked/1000000"), ("parked", "boost_parked/10000"),
+    ("skynet", "our_skynet/1000000"), ("skynet", "boost_skynet/10000"),
+    ("timers", "our_timers/100000"), ("timers", "boost_timers/10000"),
+]  # fmt: skip
+
+
+def run(program, *options):
+    done = subprocess.run([program, *options, "--benchmark_format=json"], stdout=subprocess.PIPE, check=True)
+    return json.loads(done.stdout)["benchmarks"]
+
+
+def measure(folder):
+    """Lists of nanoseconds per item, and of counters, by name."""
+    values = {}
+
+    def note(results, prefix=""):
+        for result in results:
+            if result.get("run_type") != "iteration":
+                continue
+            name = prefix + re.sub(r"/(iterations:\d+|real_time)", "", result["run_name"])
+            values.setdefault(name, []).append(1e9 / result["items_per_second"])
+            for counter in ("bytes_per_task", "peak_MiB"):
+                if counter in result:
+                    values.setdefault(f"{name} {counter}", []).append(result[counter])
+
+    in_turns = [f"--benchmark_repetitions={REPETITIONS}", "--benchmark_enable_random_interleaving=true"]
+    note(run(f"{folder}/engine", *in_turns, "--benchmark_min_time=0.05"))
+    ours = "--benchmark_filter=our_(yield/2|spawn/1|cancel_parked)$"
+    note(run(f"{folder}/engine", "--thread", *in_turns, "--benchmark_min_time=0.05", ours), "threads ")
+    note(run(f"{folder}/threads", *in_turns, "--benchmark_min_time=0.2"))
+    for _ in range(PROCESSES):
+        for program, name in ONCE:
+            note(run(f"{folder}/{program}", f"--benchmark_filter={name}/"))
+    return {name: statistics.median(list_) for name, list_ in values.items()}
+
+
+def bars(m):
+    """What was measured, in which unit, its floor and its peer or None; then bars: a text, and what ours may be at most."""
+    one = m["our_cancel_parked"]
+    cancel_floor = m["bare_throw"] + m["our_spawn/1"]
+    thread = "in a program with threads: "
+    return [
+        ("switch, 2 tasks", "ns", m["our_yield/2"], m["bare_switch/2"], m["boost_yield/2"],
+         [("1.5 × floor", 1.5 * m["bare_switch/2"]), ("Boost.Fiber / 3", m["boost_yield/2"] / 3)]),
+        ("switch, 1,000 tasks", "ns", m["our_yield/1000"], m["bare_switch/1000"], m["boost_yield/1000"],
+         [("2 × floor", 2 * m["bare_switch/1000"]), ("Boost.Fiber / 3", m["boost_yield/1000"] / 3)]),
+        ("switch, 10,000 tasks", "ns", m["our_yield/10000"], m["bare_switch/10000"], m["boost_yield/10000"], []),
+        ("spawn + get, one by one", "ns", m["our_spawn/1"], None, m["boost_spawn/1"],
+         [("Boost.Fiber / 5", m["boost_spawn/1"] / 5)]),
+        ("spawn + get, by the thousand", "ns", m["our_spawn/1000"], None, m["boost_spawn/1000"],
+         [("Boost.Fiber / 5", m["boost_spawn/1000"] / 5)]),
+        ("cancel a parked task and join it; floor: throw/catch + spawn/get", "ns", one, cancel_floor, None,
+         [("1.5 × floor", 1.5 * cancel_floor)]),
+        ("cancel a task that has not started and join it", "ns", m["our_cancel_before_start"], None, None, []),
+        ("for comparison: throw/catch", "ns", m["bare_throw"], None, None, []),
+        ("for comparison: throw/catch through 5 frames", "ns", m["bare_throw/5"], None, None, []),
+        ("… with destructors", "ns", m["bare_throw/5_destructors"], None, None, []),
+        ("100,000 parked, cancelled and joined, each", "ns", m["our_parked/100000"], None, None, [("2,000", 2000)]),
+        ("a million parked, cancelled and joined, each", "ns", m["our_parked/1000000"], one, None,
+         [("2 × one", 2 * one)]),
+        ("resident memory, each of a million parked", "B", m["our_parked/1000000 bytes_per_task"], None,
+         m["boost_parked/10000 bytes_per_task"], [("5 KiB", 5120)]),
+        ("skynet, each of a million leaves (Boost.Fiber: of 10,000)", "ns", m["our_skynet/1000000"], None,
+         m["boost_skynet/10000"], [("250", 250)]),
+        ("skynet, peak memory", "MiB", m["our_skynet/1000000 peak_MiB"], None, None, [("600", 600)]),
+        ("sleep and wake up, each of 100,000 (Boost.Fiber: of 10,000)", "ns", m["our_timers/100000"], None,
+         m["boost_timers/10000"], [("1,500", 1500)]),
+        ("round trip between threads", "ns", m["our_round_trip"], None, m["boost_round_trip"], [("5,000", 5000)]),
+        (thread + "switch, 2 tasks", "ns", m["threads our_yield/2"], None, None, []),
+        (thread + "spawn + get", "ns", m["threads our_spawn/1"], None, None, []),
+        (thread + "cancel and join", "ns", m["threads our_cancel_parked"], None, None, []),
+    ]  # fmt: skip
+
+
+def number(value):
+    return "" if value is None else f"{value:,.1f}" if value < 100 else f"{value:,.0f}"
+
+
+def machine():
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        model = re.search(r"model name\s*: (.*)", file.read())
+    return f"{model.group(1) if model else platform.machine()}, Linux {platform.release()}"
+
+
+def main():
+    measured = measure(sys.argv[1])
+    print(f"{machine()}; medians\n")
+    print("| what | unit | ours | floor | Boost.Fiber | at most | |")
+    print("|---|---|---:|---:|---:|---|---|")
+    for what, unit, ours, floor, peer, limits in bars(measured):
+        texts = [f"{text}: {number(limit)}" for text, limit in limits]
+        verdicts = ["reached" if ours <= limit else f"not reached ({ours / limit:.2f} ×)" for _, limit in limits]
+        cells = [what, unit, number(ours), number(floor), number(peer), "; ".join(texts), "; ".join(verdicts)]
+        print("| " + " | ".join(cells) + " |")
+
+
+main()
