@@ -42,13 +42,14 @@ void our_skynet(benchmark::State& state) {
 }
 BENCHMARK(our_skynet)->Arg(1'000'000)->Iterations(1)->Unit(benchmark::kMillisecond);
 
-std::int64_t boost_sum(std::int64_t first, std::int64_t leaves) {
+std::int64_t boost_sum(std::int64_t first, std::int64_t leaves, boost::fibers::pooled_fixedsize_stack& stacks) {
   if (leaves == 1) return first;
   auto const part = leaves / static_cast<std::int64_t>(children);
   std::array<boost::fibers::future<std::int64_t>, children> results;
   for (std::size_t i = 0; i < children; ++i) {
     auto const start = first + static_cast<std::int64_t>(i) * part;
-    results[i] = boost::fibers::async([start, part] { return boost_sum(start, part); });
+    results[i] = boost::fibers::async(boost::fibers::launch::post, std::allocator_arg, stacks,
+                                      [start, part, &stacks] { return boost_sum(start, part, stacks); });
   }
   std::int64_t sum = 0;
   for (auto& result : results) sum += result.get();
@@ -57,7 +58,8 @@ std::int64_t boost_sum(std::int64_t first, std::int64_t leaves) {
 
 void boost_skynet(benchmark::State& state) {
   std::int64_t sum = 0;
-  for (auto _ : state) sum = boost_sum(0, state.range(0));
+  boost::fibers::pooled_fixedsize_stack stacks;
+  for (auto _ : state) sum = boost_sum(0, state.range(0), stacks);
   check(state, sum);
 }
 BENCHMARK(boost_skynet)->Arg(10'000)->Iterations(1)->Unit(benchmark::kMillisecond);

@@ -33,10 +33,11 @@ void our_timers(benchmark::State& state) {
 BENCHMARK(our_timers)->Arg(100'000)->Iterations(1)->Unit(benchmark::kMillisecond);
 
 void boost_timers(benchmark::State& state) {
+  boost::fibers::pooled_fixedsize_stack stacks;
   for (auto _ : state) {
     std::vector<boost::fibers::fiber> tasks;
     for (std::int64_t i = 0; i < state.range(0); ++i) {
-      tasks.emplace_back([i] { boost::this_fiber::sleep_for(length_of(i)); });
+      tasks.emplace_back(std::allocator_arg, stacks, [i] { boost::this_fiber::sleep_for(length_of(i)); });
     }
     for (auto& task : tasks) task.join();
   }

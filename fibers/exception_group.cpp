@@ -9,18 +9,14 @@ namespace {
 
 using error_list = std::vector<std::exception_ptr>;
 
-constexpr int deepest = 1000;
-
-[[noreturn]] void throw_too_deep() { throw std::length_error("fibers: exception groups are nested too deeply"); }
-
-// The group that an error is, or null.
-std::shared_ptr<exception_group const> as_group(std::exception_ptr const& error) {
+// The group that an error is, if it is one.
+std::optional<exception_group> as_group(std::exception_ptr const& error) {
   try {
     std::rethrow_exception(error);
   } catch (exception_group const& group) {
-    return {std::make_shared<exception_group const>(group)};
+    return group;
   } catch (...) {
-    return nullptr;
+    return {};
   }
 }
 
@@ -65,39 +61,31 @@ error_list const& checked(error_list const& errors) {
   return errors;
 }
 
-void add_leaves(error_list const& errors, error_list& leaves, int depth) {
-  if (depth > deepest) throw_too_deep();
-  for (auto const& error : errors) {
-    if (auto const group = as_group(error)) {
-      add_leaves(group->exceptions(), leaves, depth + 1);
-    } else {
-      leaves.push_back(error);
-    }
-  }
-}
-
 std::exception_ptr as_error(exception_group const& group) { return std::make_exception_ptr(group); }
 
-exception_group::parts split_group(exception_group const& whole,
-                                   std::function<bool(std::exception_ptr const&)> const& matches, int depth) {
-  if (depth > deepest) throw_too_deep();
-  error_list matching;
-  error_list rest;
-  for (auto const& error : whole.exceptions()) {
-    if (matches(error)) {
-      matching.push_back(error);
-    } else if (auto const group = as_group(error)) {
-      auto const parts = split_group(*group, matches, depth + 1);
-      if (parts.first) matching.push_back(parts.second ? as_error(*parts.first) : error);
-      if (parts.second) rest.push_back(parts.first ? as_error(*parts.second) : error);
-    } else {
-      rest.push_back(error);
-    }
-  }
-  if (rest.empty()) return {whole, {}};
-  if (matching.empty()) return {{}, whole};
-  return {exception_group(whole.message(), std::move(matching)), exception_group(whole.message(), std::move(rest))};
+// Nested groups are walked by loops, which keep the way back: a task's stack is too short for that.
+void check_depth(std::size_t levels) {
+  if (levels > 1000) throw std::length_error("fibers: exception groups are nested too deeply");
 }
+
+// A group that is being split.
+struct half_split {
+  exception_group whole;
+  std::exception_ptr error;  // what it is in the group around it
+  std::size_t next = 0;
+  error_list matching = {};
+  error_list rest = {};
+
+  void add(exception_group::parts const& nested, std::exception_ptr const& nested_error) {
+    if (nested.first) matching.push_back(nested.second ? as_error(*nested.first) : nested_error);
+    if (nested.second) rest.push_back(nested.first ? as_error(*nested.second) : nested_error);
+  }
+  exception_group::parts finish() {
+    if (rest.empty()) return {whole, {}};
+    if (matching.empty()) return {{}, whole};
+    return {exception_group(whole.message(), std::move(matching)), exception_group(whole.message(), std::move(rest))};
+  }
+};
 
 }  // namespace
 
@@ -107,12 +95,47 @@ exception_group::exception_group(std::string message, std::vector<std::exception
 
 std::vector<std::exception_ptr> exception_group::leaves() const {
   error_list found;
-  add_leaves(exceptions(), found, 1);
+  std::vector<std::pair<exception_group, std::size_t>> path{{*this, 0}};
+  while (!path.empty()) {
+    check_depth(path.size());
+    auto& [group, next] = path.back();
+    if (next == group.exceptions().size()) {
+      path.pop_back();
+      continue;
+    }
+    auto const& error = group.exceptions()[next++];
+    if (auto nested = as_group(error)) {
+      path.emplace_back(std::move(*nested), 0);
+    } else {
+      found.push_back(error);
+    }
+  }
   return found;
 }
 
 exception_group::parts exception_group::split(std::function<bool(std::exception_ptr const&)> const& matches) const {
-  return split_group(*this, matches, 1);
+  std::vector<half_split> path;
+  path.push_back({.whole = *this, .error = nullptr});
+  for (;;) {
+    check_depth(path.size());
+    auto& group = path.back();
+    if (group.next == group.whole.exceptions().size()) {
+      auto halves = group.finish();
+      auto const error = std::move(group.error);
+      path.pop_back();
+      if (path.empty()) return halves;
+      path.back().add(halves, error);
+      continue;
+    }
+    auto const& error = group.whole.exceptions()[group.next++];
+    if (matches(error)) {
+      group.matching.push_back(error);
+    } else if (auto nested = as_group(error)) {
+      path.push_back({.whole = std::move(*nested), .error = error});
+    } else {
+      group.rest.push_back(error);
+    }
+  }
 }
 
 }  // namespace fibers

@@ -10,12 +10,19 @@ namespace fibers {
 void mutex::lock(boost::source_location const& place) {
   auto& self = detail::enter(place);
   std::unique_lock guard(spin_);
-  if (!locked_) {
-    locked_ = true;
-    return;
+  auto where = detail::place_in_line::last;
+  while (locked_ || (kept_ && where == detail::place_in_line::last)) {
+    detail::waiter w(self, place);
+    waiters_.wait(guard, w, where);
+    guard.lock();
+    kept_ = false;
+    if (!locked_) break;
+    guard.unlock();  // somebody has tried, and had it: as if we were waiting still
+    detail::enter(place);
+    guard.lock();
+    where = detail::place_in_line::first;
   }
-  detail::waiter w(self, place);
-  waiters_.wait(guard, w);  // it was handed over, still locked
+  locked_ = true;
 }
 
 void mutex::lock_shielded(boost::source_location const& place) {
@@ -30,8 +37,9 @@ bool mutex::try_lock() noexcept {
 void mutex::unlock() {
   std::unique_lock guard(spin_);
   if (!locked_) throw invalid_state_error("fibers: unlock() of a mutex that is not locked; lock() it first");
-  auto* const next = waiters_.claim_first();
-  if (next == nullptr) locked_ = false;
+  locked_ = false;
+  auto* const next = kept_ ? nullptr : waiters_.claim_first();
+  if (next != nullptr) kept_ = true;
   guard.unlock();
   if (next != nullptr) wake(*next);
 }

@@ -9,6 +9,7 @@
 #include <mutex>
 #include <stdexcept>
 #include <unordered_set>
+#include <utility>
 
 #include "detail/loop.hpp"
 
@@ -170,40 +171,46 @@ completion_queue::~completion_queue() {
   for (auto& each : entries_) each.task->unobserve(each);
 }
 
+// One that waits for the next task: who has waited longest gets it.
+struct completion_queue::taker : wait_entry {
+  using wait_entry::wait_entry;
+  task_ptr given;  // null: there are no more
+};
+
 void completion_queue::entry::ended(task_state&) noexcept {
-  std::unique_lock guard(queue->lock_);
-  (queue->oldest_ == nullptr ? queue->oldest_ : queue->newest_->next) = this;
-  queue->newest_ = this;
-  auto* const first = queue->waiters_.claim_first();
-  guard.unlock();
-  if (first != nullptr) wake(*first);
+  wait_list woken;
+  {
+    std::scoped_lock const guard(queue->lock_);
+    auto* const first = static_cast<taker*>(queue->waiters_.claim_first());
+    if (first == nullptr) {
+      (queue->oldest_ == nullptr ? queue->oldest_ : queue->newest_->next) = this;
+      queue->newest_ = this;
+      return;
+    }
+    first->given = task;
+    woken.push(*first);
+    if (--queue->left_ == 0) queue->waiters_.claim_all_into(woken);
+  }
+  woken.wake_all();
 }
 
 task_ptr completion_queue::next(boost::source_location const& place) {
   auto& self = enter(place);
-  std::unique_lock guard(lock_);
-  while (oldest_ == nullptr) {
-    if (left_ == 0) return nullptr;
-    guard.unlock();
-    with_timeout_at(
-        deadline_,
-        [&] {
-          std::unique_lock inner(lock_);
-          if (oldest_ != nullptr || left_ == 0) return;
-          waiter w(self, place);
-          waiters_.wait(inner, w);
-        },
-        place);
-    guard.lock();
-  }
-  auto& first = *oldest_;
-  oldest_ = first.next;
-  --left_;
-  // Nothing more will come: whoever waits beside us must learn of it.
-  auto* const useless = left_ == 0 ? waiters_.claim_first() : nullptr;
-  guard.unlock();
-  if (useless != nullptr) wake(*useless);
-  return first.task;
+  return with_timeout_at(
+      deadline_,
+      [&]() -> task_ptr {
+        std::unique_lock guard(lock_);
+        if (left_ == 0) return nullptr;
+        if (oldest_ != nullptr) {
+          --left_;
+          return std::exchange(oldest_, oldest_->next)->task;
+        }
+        waiter w(self, place);
+        taker mine(w);
+        waiters_.wait(guard, mine);
+        return mine.given;
+      },
+      place);
 }
 
 }  // namespace fibers::detail

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSL-1.0
 """Checks that what the documents quote is what stands in the tree, so that no reader copies what nobody compiles.
 
 quotes.py ROOT

@@ -265,7 +265,7 @@ TEST_CASE_METHOD(virtual_time, "stop: an outer group's from within an inner one 
     });
     seen("after " + count());
   });
-  CHECK(seen == "cancelled: both@1, after 0@1");
+  CHECK(seen == "cancelled@1, after 0@1");
 }
 
 // --- together with others who want the owner to end ---

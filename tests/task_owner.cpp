@@ -181,7 +181,8 @@ TEST_CASE_METHOD(virtual_time, "owner: assignment ends the task that was owned b
     sleep_for(1s);
     owner = spawn(until_cancelled("second"));
     sleep_for(1s);
-    owner = std::move(owner);
+    auto& same = owner;
+    owner = std::move(same);
     seen(owner ? "owns" : "empty");
     auto moved = std::move(owner);
     seen(owner ? "owns" : "empty");

@@ -176,18 +176,23 @@ TEST_CASE_METHOD(virtual_time, "timeout: infinite and immense limits are no limi
 
 TEST_CASE_METHOD(virtual_time, "timeout: its text names the limit, where it was set, and where the task waited") {
   std::string text;
-  int line = 0;
+  int set_at = 0;
+  int waited_at = 0;
+  auto const waits = [&] {
+    waited_at = __LINE__ + 1;
+    sleep_for(9s);
+  };
   run([&] {
     try {
-      line = __LINE__ + 1;
-      with_timeout(1500ms, [] { sleep_for(9s); });
+      set_at = __LINE__ + 1;
+      with_timeout(1500ms, waits);
     } catch (timeout_error const& error) {
       text = error.what();
     }
   });
-  auto const here = [](int l) { return "timeout_forms.cpp:" + std::to_string(l); };
-  CHECK_THAT(text, ContainsSubstring("timed out after 1.5 s (limit set at " + here(line) + ")"));
-  CHECK_THAT(text, ContainsSubstring("while waiting at " + here(line + 1) + " ("));
+  auto const here = [](int line) { return "timeout_forms.cpp:" + std::to_string(line); };
+  CHECK_THAT(text, ContainsSubstring("timed out after 1.5 s (limit set at " + here(set_at) + ")"));
+  CHECK_THAT(text, ContainsSubstring("while waiting at " + here(waited_at) + " ("));
 }
 
 TEST_CASE_METHOD(virtual_time, "timeout: its text names the limit that was set last, and no place if none waited") {

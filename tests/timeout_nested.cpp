@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Blocks with time limits inside each other, moved deadlines, requests from outside, and task groups in between: who is
-// it that ends a task?
+// Blocks with time limits inside each other, and around and inside task groups: whose deadline was it?
 
 #include <fibers/task_group.hpp>
 #include <fibers/timeout.hpp>
-#include <optional>
 #include <stdexcept>
 #include <string>
 
@@ -24,7 +22,6 @@ using fibers::with_timeout;
 using fibers::with_timeout_at;
 using fibers::testing::at_exit;
 using fibers::testing::ends;
-using fibers::testing::how;
 using fibers::testing::virtual_time;
 namespace this_task = fibers::this_task;
 
@@ -33,15 +30,6 @@ namespace {
 fibers::time_point at(fibers::duration since_the_start) { return fibers::time_point(since_the_start); }
 
 std::string expired(timeout_scope const& scope) { return scope.expired() ? "expired" : "not expired"; }
-
-// Swallows one cancellation and keeps its count, as careless code does.
-void swallow_a_request() {
-  this_task::cancel("swallowed");
-  try {
-    this_task::checkpoint();
-  } catch (cancelled_error const&) {
-  }
-}
 
 }  // namespace
 
@@ -171,255 +159,7 @@ TEST_CASE_METHOD(virtual_time, "nested timeouts: an inner error that nobody hand
   CHECK(seen == "not expired@1, timed out@1, timed out@2");
 }
 
-// --- moved deadlines ---
-
-TEST_CASE_METHOD(virtual_time, "reschedule: moves the deadline, pushed back or pulled in", "[TO-18]") {
-  auto const moved = [&](auto move) {
-    return [&, move] {
-      with_timeout(5s, [&](timeout_scope& scope) {
-        sleep_for(1s);
-        move(scope);
-        sleep_for(fibers::no_timeout);
-      });
-    };
-  };
-  run([&] {
-    seen(ends(moved([](timeout_scope& scope) { scope.reschedule(at(7s)); })));
-    seen(ends(moved([](timeout_scope& scope) { scope.reschedule(at(9s)); })));
-    seen(ends(moved([](timeout_scope& scope) { scope.reschedule_after(1s); })));
-    seen(ends(moved([](timeout_scope& scope) {
-      for (int i = 0; i != 3; ++i) {
-        scope.reschedule_after(2s);
-        sleep_for(1s);
-      }
-    })));
-  });
-  CHECK(seen == "timed out@7, timed out@9, timed out@11, timed out@16");
-}
-
-TEST_CASE_METHOD(virtual_time, "reschedule: no_timeout switches it off, and a later deadline on again", "[TO-18]") {
-  run([&] {
-    auto const child = spawn([&] {
-      seen(ends([&] {
-        with_timeout(1s, [&](timeout_scope& scope) {
-          at_exit const leaving{[&] { seen(expired(scope)); }};
-          scope.reschedule(at(5s));
-          seen(scope.when() == at(5s) ? "moved" : "not moved");
-          scope.reschedule(fibers::no_timeout);
-          seen(scope.when() == fibers::no_timeout ? "off" : "on");
-          sleep_for(9s);
-        });
-      }));
-    });
-    sleep_for(7s);
-    child.cancel("enough");
-    child.wait();
-    seen(ends([] {
-      with_timeout(fibers::no_timeout, [](timeout_scope& scope) {
-        sleep_for(1s);
-        scope.reschedule_after(fibers::no_timeout);
-        scope.reschedule_after(1s);
-        sleep_for(9s);
-      });
-    }));
-  });
-  CHECK(seen == "moved@0, off@0, not expired@7, cancelled: enough, asked 1@7, timed out@9");
-}
-
-TEST_CASE_METHOD(virtual_time, "reschedule: to a time that has passed cuts the next wait", "[TO-19]") {
-  auto const past = [&](fibers::time_point when) {
-    return [&, when] {
-      with_timeout(9s, [&](timeout_scope& scope) {
-        sleep_for(1s);
-        scope.reschedule(when);
-        seen(expired(scope));
-        this_task::yield();
-        seen("not reached");
-      });
-    };
-  };
-  run([&] {
-    seen(ends(past(at(1s))));
-    seen(ends(past(at(0s))));
-    seen(ends(past(fibers::time_point::min())));
-    seen(ends([] {
-      with_timeout(9s, [](timeout_scope& scope) { scope.reschedule_after(-1s); });  // nothing waits
-    }));
-  });
-  CHECK(seen == "not expired@1, timed out@1, not expired@2, timed out@2, not expired@3, timed out@3, returned@3");
-}
-
-TEST_CASE_METHOD(virtual_time, "reschedule: another task may push the deadline back while this one waits") {
-  run([&] {
-    seen(ends([&] {
-      with_timeout(2s, [&](timeout_scope& scope) {
-        auto const watchdog = spawn([&] {
-          for (int i = 0; i != 3; ++i) {
-            sleep_for(1s);
-            scope.reschedule_after(2s);
-          }
-        });
-        sleep_for(9s);
-      });
-    }));
-  });
-  CHECK(seen == "timed out@5");
-}
-
-TEST_CASE_METHOD(virtual_time, "reschedule: of one that has expired is refused, and changes nothing", "[TO-24]") {
-  run([&] {
-    seen(ends([&] {
-      with_timeout(1s, [&](timeout_scope& scope) {
-        try {
-          sleep_for(9s);
-        } catch (cancelled_error const&) {
-          seen(how([&] { scope.reschedule(at(9s)); }));
-          seen(how([&] { scope.reschedule_after(1s); }).substr(0, 7));
-          seen(scope.when() == at(1s) ? expired(scope) : "moved");
-          throw;
-        }
-      });
-    }));
-  });
-  CHECK(seen ==
-        "failed: fibers: this timeout has expired; reschedule() it before its deadline@1, failed:@1, expired@1, "
-        "timed out@1");
-}
-
-// --- and requests from outside ---
-
-TEST_CASE_METHOD(virtual_time, "timeout: a request from outside wins, whichever came first", "[TO-29][TRAP-20]") {
-  bool const request_first = GENERATE(true, false);
-  run([&] {
-    auto const child = spawn([&] {
-      seen(ends([&] {
-        with_timeout(request_first ? 2s : 1s, [&](timeout_scope& scope) {
-          at_exit const leaving{[&] { seen(expired(scope)); }};
-          try {
-            sleep_for(9s);
-          } catch (cancelled_error const&) {
-            sleep_for(9s);  // cut short by the other one
-          }
-        });
-      }));
-    });
-    sleep_for(request_first ? 1s : 2s);
-    child.cancel("enough");
-    child.wait();
-  });
-  CHECK(seen == (request_first ? "expired@2, cancelled, asked 1@2" : "expired@2, cancelled: enough, asked 1@2"));
-}
-
-TEST_CASE_METHOD(virtual_time, "timeout: a request from outside at the same moment wins", "[TO-29][TRAP-20]") {
-  run([&] {
-    std::optional<fibers::task_handle<>> child;
-    auto const canceller = spawn([&] {
-      sleep_for(1s);  // is due before the deadline, so it asks when the block has expired and was not left yet
-      child->cancel("enough");
-    });
-    this_task::yield();
-    auto const owner = spawn([&] {
-      seen(ends([&] {
-        with_timeout(1s, [&](timeout_scope& scope) {
-          at_exit const leaving{[&] { seen(expired(scope)); }};
-          sleep_for(9s);
-        });
-      }));
-    });
-    child = owner.handle();
-    owner.wait();
-  });
-  CHECK(seen == "expired@1, cancelled, asked 1@1");
-}
-
-TEST_CASE_METHOD(virtual_time, "timeout: one that was pending at entry is not swallowed (R12)", "[TRAP-22]") {
-  fibers::duration const limit = GENERATE(fibers::duration(0s), fibers::duration(-1s), fibers::duration(1s));
-  run([&] {
-    auto const child = spawn([&] {
-      this_task::cancel("before");
-      seen(ends([&] { with_timeout(limit, [] { sleep_for(9s); }); }));
-    });
-    child.wait();
-    auto const other = spawn([&] { seen(ends([&] { return move_on_after(limit, [] { this_task::yield(); }); })); });
-    other.cancel("before its start");
-    other.wait();
-    seen(other.cancelled() ? "cancelled" : "not cancelled");
-  });
-  CHECK(seen == "cancelled: before, asked 1@0, cancelled@0");
-}
-
-TEST_CASE_METHOD(virtual_time, "timeout: one that was pending at entry and is swallowed in the block still wins",
-                 "[TRAP-22]") {
-  run([&] {
-    auto const child = spawn([&] {
-      this_task::cancel("before");
-      seen(ends([&] {
-        with_timeout(1s, [&] {
-          seen(ends([] { this_task::checkpoint(); }));
-          sleep_for(9s);
-        });
-      }));
-    });
-    child.wait();
-  });
-  CHECK(seen == "cancelled: before, asked 1@0, cancelled, asked 1@1");
-}
-
-TEST_CASE_METHOD(virtual_time, "timeout: works after a request that was swallowed long ago", "[TO-21][TRAP-21]") {
-  run([&] {
-    swallow_a_request();
-    seen(ends([] { with_timeout(1s, [] { sleep_for(9s); }); }));
-    seen(ends([] { return move_on_after(1s, [] { with_timeout(5s, [] { sleep_for(9s); }); }); }));
-    seen(ends([] { with_timeout(0s, [] { this_task::yield(); }); }));
-    swallow_a_request();
-    seen(ends([] { with_timeout(1s, [] { with_timeout(1s, [] { sleep_for(9s); }); }); }));
-    seen(ends([] { sleep_for(1s); }));
-  });
-  CHECK(seen ==
-        "timed out, asked 1@1, returned 0, asked 1@2, timed out, asked 1@2, timed out, asked 2@3, "
-        "returned, asked 2@4");
-}
-
-TEST_CASE_METHOD(virtual_time, "timeout: a new request after one that was swallowed wins", "[TO-22]") {
-  run([&] {
-    auto const child = spawn([&] {
-      swallow_a_request();
-      seen(ends([&] {
-        with_timeout(2s, [&](timeout_scope& scope) {
-          at_exit const leaving{[&] { seen(expired(scope)); }};
-          sleep_for(9s);
-        });
-      }));
-    });
-    sleep_for(1s);
-    child.cancel("new");
-    child.wait();
-  });
-  CHECK(seen == "not expired@1, cancelled: new, asked 2@1");
-}
-
-TEST_CASE_METHOD(virtual_time, "timeout: a request from outside that was taken back in the block does not count") {
-  run([&] {
-    auto const child = spawn([&] {
-      seen(ends([&] {
-        with_timeout(2s, [&] {
-          try {
-            sleep_for(9s);
-          } catch (cancelled_error const&) {
-            this_task::uncancel();
-          }
-          sleep_for(9s);
-        });
-      }));
-    });
-    sleep_for(1s);
-    child.cancel("a question");
-    child.wait();
-  });
-  CHECK(seen == "timed out@2");
-}
-
-// --- and task groups ---
+// --- task groups ---
 
 TEST_CASE_METHOD(virtual_time, "timeout: around a task group it ends the children, then times out", "[TO-28]") {
   run([&] {

@@ -5,9 +5,13 @@
 //
 //   std::lock_guard const guard(mutex);
 //
-// Fair: who comes first is served first, and an unlock() hands over to the first that waits, so nobody can slip in
-// between. It has no owner: any task may unlock it. For tasks of all threads' loops; may be held across suspensions.
-// Invariant: while somebody stands in the list, it is locked.
+// Fair: who comes first is served first. unlock() keeps it for the first that waits, and no lock() can slip in before
+// that one runs. Only try_lock() can, and then the one who waited is the first again. That is what lets
+// std::scoped_lock take several: it locks one and tries the others, and would never get them if each were always kept
+// for somebody.
+//
+// It has no owner: any task may unlock it. For tasks of all threads' loops; may be held across suspensions.
+// Invariant: while somebody stands in the list, it is locked or kept.
 
 #include <boost/assert/source_location.hpp>
 #include <fibers/detail/spinlock.hpp>
@@ -26,10 +30,10 @@ class mutex {
   /// The same, but no cancellation cuts it short: a request stays pending.
   void lock_shielded(boost::source_location const& place = BOOST_CURRENT_LOCATION);
 
-  /// True if it was free. Does not suspend. Any thread.
+  /// True if nobody holds it. Does not suspend. Any thread.
   bool try_lock() noexcept;
 
-  /// Hands over to the first that waits. Throws invalid_state_error if it is not locked. Does not suspend. Any thread.
+  /// Lets the first that waits have it. Throws invalid_state_error if it is not locked. Does not suspend. Any thread.
   void unlock();
 
   bool is_locked() const noexcept;
@@ -37,6 +41,7 @@ class mutex {
  private:
   mutable detail::spinlock spin_;  // guards what follows
   bool locked_ = false;
+  bool kept_ = false;  // for one that was woken, and has not taken it yet
   detail::wait_list waiters_;
 };
 

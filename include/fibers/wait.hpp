@@ -66,11 +66,17 @@ using task_result_of = typename task_traits<std::remove_cvref_t<Task>>::result;
 template <class Range>
 concept task_range = std::ranges::input_range<Range> && any_task<std::ranges::range_reference_t<Range>>;
 
-/// Shares in owning the tasks of a range, in order. Throws invalid_state_error for an empty handle.
+/// Shares in owning the tasks of a range, in order. A task<> that a view makes on the way would end with this: it is
+/// detached. Throws invalid_state_error for an empty handle.
 template <task_range Range>
 std::vector<task_ptr> share(Range&& tasks) {
   std::vector<task_ptr> shared;
-  for (auto&& task : tasks) shared.push_back(task_access::checked(task));
+  for (auto&& task : tasks) {
+    shared.push_back(task_access::checked(task));
+    if constexpr (!std::is_reference_v<std::ranges::range_reference_t<Range>> && requires { task.detach(); }) {
+      task.detach();
+    }
+  }
   return shared;
 }
 
@@ -116,6 +122,7 @@ class completion_queue {
   task_ptr next(boost::source_location const& place);
 
  private:
+  struct taker;
   struct entry final : end_observer {
     void ended(task_state&) noexcept override;
     completion_queue* queue = nullptr;
@@ -126,9 +133,9 @@ class completion_queue {
   std::vector<entry> entries_;
   time_point const deadline_;
   spinlock lock_;            // guards what follows
-  entry* oldest_ = nullptr;  // of those that have ended
+  entry* oldest_ = nullptr;  // of those that have ended; if there are any, nobody waits
   entry* newest_ = nullptr;
-  std::size_t left_;  // to hand out, or promised to a waiter
+  std::size_t left_;  // to hand out
   wait_list waiters_;
 };
 

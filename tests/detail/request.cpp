@@ -247,19 +247,3 @@ TEST_CASE("request: passes from a task of one loop to the task of another that i
   CHECK(inner == "through");
   CHECK(outer == "through");
 }
-
-TEST_CASE("request: a hundred thousand parked tasks can be cancelled and waited for") {
-  constexpr int count = 100'000;
-  int cancelled = 0;
-  fibers::run({.clock = clock_kind::virtual_time, .stack_size = 64 * 1024}, [&] {
-    std::vector<fibers::task<void>> tasks;
-    for (int i = 0; i < count; ++i) tasks.push_back(fibers::spawn(for_ever));
-    fibers::this_task::yield();
-    for (auto& task : tasks) task.cancel();
-    for (auto& task : tasks) {
-      task.wait();
-      cancelled += task.cancelled() ? 1 : 0;
-    }
-  });
-  CHECK(cancelled == count);
-}

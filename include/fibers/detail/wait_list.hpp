@@ -22,6 +22,8 @@
 
 namespace fibers::detail {
 
+enum class place_in_line : bool { last, first };
+
 class wait_list {
  public:
   wait_list() = default;
@@ -80,11 +82,12 @@ class wait_list {
     if (entry.is_linked()) entries_.erase(entries_.iterator_to(entry));
   }
 
-  /// Stands at the end of the list until it is claimed; `lock` is given up meanwhile. If it was notified, `lock` is not
-  /// held afterwards, and nothing of the primitive may be touched, since it may be gone. Else the entry is off the
-  /// list, and `lock` is held, unless the primitive is gone.
-  [[nodiscard]] claim sleep(std::unique_lock<spinlock>& lock, wait_entry& entry) noexcept {
-    entries_.push_back(entry);
+  /// Stands in the list, at its end as a rule, until it is claimed; `lock` is given up meanwhile. If it was notified,
+  /// `lock` is not held afterwards, and nothing of the primitive may be touched, since it may be gone. Else the entry
+  /// is off the list, and `lock` is held, unless the primitive is gone.
+  [[nodiscard]] claim sleep(std::unique_lock<spinlock>& lock, wait_entry& entry,
+                            place_in_line where = place_in_line::last) noexcept {
+    entries_.insert(where == place_in_line::last ? entries_.end() : entries_.begin(), entry);
     lock.unlock();
     auto const how = suspend(entry.sleeper);
     if (how != claim::notified && !entry.orphaned.load()) {
@@ -96,8 +99,8 @@ class wait_list {
 
   /// The same for who has nothing to set right: `lock` is not held afterwards. Throws the request if it was cancelled;
   /// then nothing was given. Call enter() first.
-  void wait(std::unique_lock<spinlock>& lock, wait_entry& entry) {
-    auto const how = sleep(lock, entry);
+  void wait(std::unique_lock<spinlock>& lock, wait_entry& entry, place_in_line where = place_in_line::last) {
+    auto const how = sleep(lock, entry, where);
     if (lock.owns_lock()) lock.unlock();
     settle(entry.sleeper.task(), how);
   }

@@ -1,0 +1,457 @@
+// SPDX-License-Identifier: BSL-1.0
+
+// gather() of tasks and handles: asyncio's rules, under which the tasks go on whatever comes of the gathering.
+
+#include <fibers/gather.hpp>
+#include <fibers/shield.hpp>
+#include <fibers/this_task.hpp>
+#include <fibers/timeout.hpp>
+#include <list>
+#include <ranges>
+#include <sstream>
+
+#include "catch.hpp"
+#include "record.hpp"
+
+using namespace std::chrono_literals;
+using fibers::cancelled_error;
+using fibers::gather;
+using fibers::outcome;
+using fibers::return_exceptions;
+using fibers::sleep_for;
+using fibers::spawn;
+using fibers::task;
+using fibers::task_handle;
+using fibers::testing::counted;
+using fibers::testing::how;
+using fibers::testing::virtual_time;
+namespace this_task = fibers::this_task;
+
+namespace {
+
+task<int> sleeper(int seconds) {
+  return spawn([seconds] {
+    sleep_for(std::chrono::seconds(seconds));
+    return seconds;
+  });
+}
+
+task<int> failing(int seconds, char const* text = "no") {
+  return spawn([seconds, text]() -> int {
+    sleep_for(std::chrono::seconds(seconds));
+    throw std::runtime_error(text);
+  });
+}
+
+/// Answers a cancel so: "swallows" it, "fails", or takes its time and goes.
+task<int> answering(std::string answer, int seconds) {
+  return spawn([answer, seconds] {
+    try {
+      sleep_for(99s);
+    } catch (cancelled_error const&) {
+      sleep_for(std::chrono::seconds(seconds));
+      if (answer == "fails") throw std::runtime_error("clean-up");
+      if (answer == "goes") throw;
+    }
+    return seconds;
+  });
+}
+
+template <class T>
+std::string text(outcome<T> const& result) {
+  return how([&] { return result.value(); });
+}
+
+std::string text(std::vector<int> const& numbers) {
+  std::string all;
+  for (int const each : numbers) all += std::to_string(each);
+  return all;
+}
+
+std::string text(std::vector<outcome<int>> const& outcomes) {
+  std::string all;
+  for (auto const& each : outcomes) all += (all.empty() ? "" : "; ") + text(each);
+  return all;
+}
+
+}  // namespace
+
+// --- results ---
+
+TEST_CASE_METHOD(virtual_time, "gather: results stand in the order of the arguments", "[GA-01]") {
+  run([&] {
+    std::vector<task<int>> tasks;
+    for (int const each : {2, 3, 1}) tasks.push_back(sleeper(each));
+    seen(text(gather(tasks)));
+    seen(text(gather(return_exceptions, tasks)));
+    auto const [one, two] = gather(sleeper(2), sleeper(1));
+    seen(std::to_string(one) + std::to_string(two));
+  });
+  CHECK(seen == "231@3, returned 2; returned 3; returned 1@3, 21@5");
+}
+
+TEST_CASE_METHOD(virtual_time, "gather: of tasks with different results, or none") {
+  run([&] {
+    int target = 0;
+    auto const reference = spawn([&]() -> int& { return target; });
+    auto const results =
+        gather(spawn([] { return 5; }), spawn([] {}), spawn([] { return std::string("five"); }), reference,
+               spawn([] { return std::make_unique<int>(7); }), task_handle<>(reference.handle()));
+    static_assert(
+        std::is_same_v<decltype(results), std::tuple<int, std::monostate, std::string, std::reference_wrapper<int>,
+                                                     std::unique_ptr<int>, std::monostate> const>);
+    std::get<3>(results).get() = 9;
+    seen(std::to_string(std::get<0>(results) + *std::get<4>(results) + target) + std::get<2>(results));
+  });
+  CHECK(seen == "21five@0");
+}
+
+TEST_CASE_METHOD(virtual_time, "gather: outcomes of tasks with different results, or none", "[GA-04]") {
+  run([&] {
+    auto const results = gather(return_exceptions, spawn([] { return 5; }), spawn([] {}), failing(1),
+                                spawn([] { return std::make_unique<int>(7); }));
+    static_assert(std::is_same_v<std::remove_cvref_t<decltype(std::get<1>(results))>, outcome<void>>);
+    seen(text(std::get<0>(results)));
+    seen(how([&] { std::get<1>(results).value(); }));
+    seen(text(std::get<2>(results)));
+    seen(how([&] { return *std::get<3>(results).value(); }));
+  });
+  CHECK(seen == "returned 5@1, returned@1, failed: no@1, returned 7@1");
+}
+
+TEST_CASE_METHOD(virtual_time, "gather: of nothing gives nothing, at once", "[GA-07]") {
+  run([&] {
+    static_assert(std::is_same_v<decltype(gather()), std::tuple<>>);
+    gather();
+    seen(std::to_string(gather(std::vector<task<int>>()).size()));
+    seen(std::to_string(gather(return_exceptions, std::vector<task_handle<>>()).size()));
+  });
+  CHECK(seen == "0@0, 0@0");
+}
+
+TEST_CASE_METHOD(virtual_time, "gather: a task given several times stands at each of its places", "[GA-10]") {
+  run([&] {
+    auto const one = sleeper(1), two = sleeper(2);
+    seen(text(gather(std::vector{one.handle(), two.handle(), one.handle()})));
+    seen(text(gather(return_exceptions, std::vector{two.handle(), one.handle(), two.handle()})));
+    auto const [first, second] = gather(one, one);
+    seen(std::to_string(first + second));
+  });
+  CHECK(seen == "121@2, returned 2; returned 1; returned 2@2, 2@2");
+}
+
+TEST_CASE_METHOD(virtual_time, "gather: all done on entry: complete at once", "[GA-20]") {
+  run([&] {
+    std::vector<task<int>> tasks;
+    for (int const each : {1, 2}) tasks.push_back(sleeper(each));
+    fibers::wait(tasks);
+    auto const other = spawn([&] { seen("other"); });
+    seen(text(gather(tasks)));
+  });
+  CHECK(seen == "12@2, other@2");
+}
+
+TEST_CASE_METHOD(virtual_time, "gather: takes any range of tasks or handles, also for one pass") {
+  run([&] {
+    std::list<task<int>> tasks;
+    for (int const each : {2, 1}) tasks.push_back(sleeper(each));
+    seen(text(gather(tasks | std::views::transform([](auto const& each) { return each.handle(); }))));
+    std::list<task_handle<>> erased;
+    for (auto const& each : tasks) erased.push_back(each.handle());
+    seen(std::to_string(gather(erased).size()));
+    std::istringstream input("3 1 2");
+    seen(text(gather(std::ranges::istream_view<int>(input) | std::views::transform(sleeper))));
+  });
+  CHECK(seen == "21@2, 2@2, 312@5");
+}
+
+TEST_CASE_METHOD(virtual_time, "gather: a result that cannot be copied is moved out, once") {
+  run([&] {
+    std::vector<task<std::unique_ptr<int>>> tasks;
+    tasks.push_back(spawn([] { return std::make_unique<int>(5); }));
+    seen(std::to_string(*gather(tasks)[0]));
+    seen(how([&] { gather(tasks); }).substr(0, 50));
+  });
+  CHECK(seen == "5@0, failed: fibers: the result of this task was moved @0");
+}
+
+TEST_CASE_METHOD(virtual_time, "gather: an argument that cannot be used leaves the others alone", "[GA-13]") {
+  run([&] {
+    auto const one = sleeper(1);
+    seen(how([&] { gather(one, task_handle<int>()); }).substr(0, 44));
+    seen(how([&] { gather(one.handle(), this_task::handle()); }).substr(0, 44));
+    seen(how([&] { return one.handle().get(); }));
+  });
+  CHECK(seen ==
+        "failed: fibers: this task or handle is empty@0, failed: fibers: task 'main' would wait for i@0, returned 1@1");
+}
+
+// --- errors ---
+
+TEST_CASE_METHOD(virtual_time, "gather: the first error comes out at once, and the others go on",
+                 "[GA-02][GA-03][TRAP-08]") {
+  run([&] {
+    auto const good = sleeper(3), bad = failing(1), worse = failing(2, "ignored");
+    seen(how([&] { gather(good, bad, worse); }));
+    seen(std::to_string(good.cancelling()) + std::to_string(good.done()));
+    seen(how([&] { return good.handle().get(); }));
+    seen(how([&] { worse.wait(); }));
+    worse.cancel();  // who cancels does not care how it ended
+  });
+  CHECK(seen == "failed: no@1, 00@1, returned 3@3, returned@3");
+}
+
+TEST_CASE_METHOD(virtual_time, "gather: temporaries end with the statement, in which they are cancelled",
+                 "[GA-03][TRAP-08]") {
+  run([&] { seen(how([&] { gather(failing(1), spawn([&] { seen(how([] { sleep_for(9s); })); })); })); });
+  CHECK(seen == "cancelled@1, failed: no@1");
+}
+
+TEST_CASE_METHOD(virtual_time, "gather: of several that have failed before, the first in the list counts", "[GA-02]") {
+  run([&] {
+    std::vector<task<int>> tasks;
+    tasks.push_back(sleeper(9));
+    tasks.push_back(failing(2, "listed first"));
+    tasks.push_back(failing(1, "failed first"));
+    sleep_for(3s);
+    seen(how([&] { gather(tasks); }));
+    tasks[2].cancel();
+  });
+  CHECK(seen == "failed: listed first@3");
+}
+
+TEST_CASE_METHOD(virtual_time, "gather: errors as results: waits for all", "[GA-04]") {
+  run([&] {
+    std::vector<task<int>> tasks;
+    tasks.push_back(sleeper(2));
+    tasks.push_back(failing(1));
+    tasks.push_back(sleeper(3));
+    seen(text(gather(return_exceptions, tasks)));
+  });
+  CHECK(seen == "returned 2; failed: no; returned 3@3");
+}
+
+TEST_CASE_METHOD(virtual_time, "gather: one that is cancelled ends it, and the waiter knows it was not asked itself",
+                 "[GA-05][TASK-39]") {
+  run([&] {
+    auto const one = sleeper(9), two = sleeper(2);
+    auto const canceller = spawn([&] {
+      sleep_for(1s);
+      one.cancel("one");
+    });
+    seen(how([&] { gather(one, two); }));
+    seen(std::to_string(this_task::cancelling()) + std::to_string(two.cancelling()));
+    seen(how([&] { return two.handle().get(); }));
+  });
+  CHECK(seen == "cancelled: one@1, 00@1, returned 2@2");
+}
+
+TEST_CASE_METHOD(virtual_time, "gather: one that is cancelled is a result, and the rest is waited for", "[GA-06]") {
+  run([&] {
+    std::vector<task<int>> tasks;
+    tasks.push_back(sleeper(9));
+    tasks.push_back(sleeper(2));
+    auto const canceller = spawn([&] {
+      sleep_for(1s);
+      tasks[0].cancel("one");
+    });
+    seen(text(gather(return_exceptions, tasks)));
+  });
+  CHECK(seen == "cancelled: one; returned 2@2");
+}
+
+TEST_CASE_METHOD(virtual_time, "gather: an error that came after it was over is not reported", "[GA-12]") {
+  run([&] {
+    {
+      auto const one = failing(1), two = failing(2, "later");
+      seen(how([&] { gather(one, two); }));
+      two.wait();
+    }
+    seen("two is gone");
+  });
+  CHECK(unfetched.size() <= 1);
+  CHECK(seen == "failed: no@1, two is gone@2");
+  unfetched.clear();
+}
+
+// --- the caller is cancelled ---
+
+TEST_CASE_METHOD(virtual_time, "gather: cancelled, it passes that on to every task", "[GA-11]") {
+  run([&] {
+    auto const inner = sleeper(9);
+    auto const outer = spawn([&] { return inner.handle().get(); });
+    auto const other = sleeper(9);
+    auto caller = spawn([&] { gather(outer, other); });
+    sleep_for(1s);
+    seen(std::to_string(caller.cancel("enough")));
+    seen(how([&] { caller.get(); }));
+    this_task::yield();
+    for (auto const* const each : {&inner, &outer, &other}) {
+      seen(std::to_string(each->cancelled()) + std::to_string(each->cancelling()));
+    }
+    seen(std::to_string(caller.cancelling()) + std::to_string(caller.cancel()));
+  });
+  CHECK(seen == "1@1, cancelled: enough@1, 11@1, 11@1, 11@1, 10@1");
+}
+
+TEST_CASE_METHOD(virtual_time, "gather: cancelled when all are done: it gives its results", "[GA-14]") {
+  run([&] {
+    auto const one = sleeper(1);
+    auto caller = spawn([&] {
+      auto const [result] = gather(one);
+      seen(std::to_string(result));
+      sleep_for(1s);
+    });
+    one.on_done([&] { caller.cancel("late"); });
+    seen(how([&] { caller.get(); }));
+  });
+  CHECK(seen == "1@1, cancelled: late@1");
+}
+
+TEST_CASE_METHOD(virtual_time, "gather: cancelled, with errors as results: the cancellation comes out, not the list",
+                 "[GA-15][GA-17][TRAP-07]") {
+  run([&] {
+    auto const quick = answering("goes", 0), slow = answering("goes", 2);
+    auto caller = spawn([&] { gather(return_exceptions, quick, slow); });
+    sleep_for(1s);
+    caller.cancel("enough");
+    seen(how([&] { caller.get(); }));
+    seen(std::to_string(quick.cancelled()) + std::to_string(slow.cancelled()));
+  });
+  CHECK(seen == "cancelled: enough@3, 11@3");
+}
+
+TEST_CASE_METHOD(virtual_time, "gather: cancelled, without: the first that has ended is enough", "[GA-16][TRAP-09]") {
+  run([&] {
+    auto const quick = answering("goes", 1), slow = answering("goes", 3);
+    auto caller = spawn([&] { gather(slow, quick); });
+    sleep_for(1s);
+    caller.cancel("enough");
+    seen(how([&] { caller.get(); }));
+    seen(std::to_string(slow.done()));
+    slow.wait();
+    seen("slow");
+  });
+  CHECK(seen == "cancelled: enough@2, 0@2, slow@4");
+}
+
+TEST_CASE_METHOD(virtual_time, "gather: cancelled, and all swallow that: a cancellation nevertheless", "[GA-18]") {
+  bool const as_results = GENERATE(false, true);
+  CAPTURE(as_results);
+  run([&] {
+    auto const one = answering("swallows", 1), two = answering("swallows", 2);
+    auto caller = spawn([&] {
+      if (as_results) {
+        gather(return_exceptions, one, two);
+      } else {
+        gather(one, two);
+      }
+    });
+    sleep_for(1s);
+    caller.cancel("enough");
+    seen(how([&] { caller.get(); }));
+    seen(how([&] { return one.handle().get() + two.handle().get(); }));
+  });
+  CHECK(seen == "cancelled: enough@3, returned 3@3");
+}
+
+TEST_CASE_METHOD(virtual_time, "gather: cancelled, and clean-up fails first: that error, or the cancellation",
+                 "[GA-19][TRAP-09]") {
+  bool const as_results = GENERATE(false, true);
+  CAPTURE(as_results);
+  run([&] {
+    auto const bad = answering("fails", 1), slow = answering("goes", 2);
+    auto caller = spawn([&] {
+      if (as_results) {
+        gather(return_exceptions, bad, slow);
+      } else {
+        gather(bad, slow);
+      }
+    });
+    sleep_for(1s);
+    caller.cancel("enough");
+    seen(how([&] { caller.get(); }));
+    bad.cancel();
+    slow.wait();
+  });
+  CHECK(seen == (as_results ? "cancelled: enough@3" : "failed: clean-up@2"));
+}
+
+TEST_CASE_METHOD(virtual_time, "gather: cancelled again, it passes that on again", "[GA-11][TRAP-16]") {
+  run([&] {
+    auto const one = answering("swallows", 50), two = answering("goes", 50);
+    auto caller = spawn([&] { gather(return_exceptions, one, two); });
+    sleep_for(1s);
+    caller.cancel("first");
+    sleep_for(1s);
+    caller.cancel("second");
+    seen(how([&] { caller.get(); }));
+    seen(std::to_string(one.cancelling()) + std::to_string(caller.cancelling()));
+  });
+  CHECK(seen == "cancelled: second@2, 22@2");
+}
+
+TEST_CASE_METHOD(virtual_time, "gather: a pending request is thrown before anything else, and reaches nobody",
+                 "[TASK-37]") {
+  run([&] {
+    auto const one = sleeper(1);
+    this_task::cancel("mine");
+    seen(how([&] { gather(one); }));
+    this_task::cancel("mine");
+    seen(how([&] { gather(std::vector<task<int>>()); }));
+    seen(std::to_string(one.cancelling()));
+    one.wait();
+    this_task::cancel("mine");
+    seen(how([&] { gather(return_exceptions, one); }));
+  });
+  CHECK(seen == "cancelled: mine@0, cancelled: mine@0, 0@0, cancelled: mine@1");
+}
+
+TEST_CASE_METHOD(virtual_time, "gather: cut by a timeout around it, which reaches the tasks") {
+  run([&] {
+    auto const one = sleeper(5), two = sleeper(6);
+    seen(how([&] { fibers::with_timeout(1s, [&] { gather(one, two); }); }).substr(0, 17));
+    fibers::wait(std::vector{one.handle(), two.handle()});
+    seen(std::to_string(one.cancelled()) + std::to_string(two.cancelled()));
+  });
+  CHECK(seen == "failed: timed out@1, 11@1");
+}
+
+TEST_CASE_METHOD(virtual_time, "gather: in a shield nothing from outside reaches the tasks") {
+  run([&] {
+    auto const one = sleeper(5);
+    auto caller = spawn([&] {
+      fibers::with_shield([&] { seen(how([&] { return std::get<0>(gather(one)); })); });
+      this_task::yield();
+    });
+    sleep_for(1s);
+    caller.cancel("out");
+    seen(how([&] { caller.get(); }));
+    seen(std::to_string(one.cancelling()));
+  });
+  CHECK(seen == "returned 5@5, cancelled: out@5, 0@5");
+}
+
+TEST_CASE_METHOD(virtual_time, "gather: tasks that gather each other end when one of them is cancelled", "[TRAP-26]") {
+  run([&] {
+    std::vector<task_handle<>> both;
+    for (int i = 0; i < 2; ++i) {
+      both.push_back(
+          spawn([&, i] { gather(return_exceptions, std::vector{both[1 - static_cast<std::size_t>(i)]}); }).detach());
+    }
+    sleep_for(1s);
+    seen(std::to_string(both[0].cancel("enough")));
+    fibers::wait(both, fibers::return_when::all_completed, 1s);
+    seen(std::to_string(both[0].done()) + std::to_string(both[1].done()));
+  });
+  CHECK(seen == "1@1, 11@1");
+}
+
+TEST_CASE_METHOD(virtual_time, "gather: in a deadlock the waiter is told") {
+  run([&] {
+    auto const stuck = spawn([] { sleep_for(fibers::no_timeout); });
+    seen(how([&] { gather(stuck); }).substr(0, 16));
+    seen(how([] { sleep_for(1s); }));
+  });
+  CHECK(seen == "failed: deadlock@0, returned@1");
+}

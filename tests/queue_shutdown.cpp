@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: BSL-1.0
+
+// Queues that come to their end.
+
+#include <fibers/queue.hpp>
+#include <fibers/task_group.hpp>
+#include <fibers/this_task.hpp>
+#include <memory>
+#include <thread>
+
+#include "catch.hpp"
+#include "queues.hpp"
+
+using namespace std::chrono_literals;
+using fibers::lifo_queue;
+using fibers::priority_queue;
+using fibers::queue;
+using fibers::sleep_for;
+using fibers::spawn;
+using fibers::testing::how;
+using fibers::testing::queue_case;
+using fibers::testing::queue_kinds;
+namespace this_task = fibers::this_task;
+
+#define EACH_KIND queue<int>, lifo_queue<int>, priority_queue<int>
+
+TEMPLATE_TEST_CASE_METHOD(queue_kinds, "queue: shut down empty, it ends who waits for an item and refuses the rest",
+                          "[Q-27][Q-31]", EACH_KIND) {
+  auto& seen = this->seen;
+  this->run([&] {
+    TestType q;
+    auto a = this->getter(q, "a"), b = this->getter(q, "b");
+    this_task::yield();
+    q.shutdown();
+    b.get();
+    seen("join " + how([&] { q.join(); }));
+    seen("put " + how([&] { q.put(1); }));
+    seen("get " + how([&] { return q.get(); }));
+    seen("put_nowait " + how([&] { q.put_nowait(1); }));
+    seen("get_nowait " + how([&] { return q.get_nowait(); }));
+    seen("try_put " + how([&] { return q.try_put(1); }));
+    seen("try_get " + how([&] { return q.try_get().has_value(); }));
+    q.shutdown();  // again: nothing happens
+  });
+  CHECK(seen ==
+        "a failed: the queue was shut down@0, b failed: the queue was shut down@0, join returned@0, "
+        "put failed: the queue was shut down@0, get failed: the queue was shut down@0, "
+        "put_nowait failed: the queue was shut down@0, get_nowait failed: the queue was shut down@0, "
+        "try_put failed: the queue was shut down@0, try_get failed: the queue was shut down@0");
+}
+
+TEMPLATE_TEST_CASE_METHOD(queue_kinds, "queue: shut down with items, it refuses putters and gives what it has",
+                          "[Q-28][Q-31]", EACH_KIND) {
+  auto& seen = this->seen;
+  this->run([&] {
+    TestType q(1);
+    q.put(1);
+    auto a = this->putter(q, 2), b = this->putter(q, 3), c = this->joiner(q);
+    this_task::yield();
+    q.shutdown();
+    a.get();
+    b.get();
+    seen(how([&] { return q.get(); }));
+    seen(how([&] { return q.get(); }));
+    seen(c.done() ? "joined" : "not yet");
+    sleep_for(1s);
+    q.task_done();
+    c.get();
+  });
+  CHECK(seen ==
+        "put 2 failed: the queue was shut down@0, put 3 failed: the queue was shut down@0, returned 1@0, "
+        "failed: the queue was shut down@0, not yet@0, join returned@1");
+}
+
+TEMPLATE_TEST_CASE_METHOD(queue_kinds, "queue: shut down at once, it drops its items, and they count as done",
+                          "[Q-29][Q-31]", EACH_KIND) {
+  auto& seen = this->seen;
+  this->run([&] {
+    TestType q(2);
+    q.put(1);
+    q.put(2);
+    auto a = this->putter(q, 3), b = this->joiner(q);
+    this_task::yield();
+    q.shutdown(true);
+    b.get();
+    seen(how([&] { return q.get(); }));
+  });
+  CHECK(seen == "put 3 failed: the queue was shut down@0, join returned@0, failed: the queue was shut down@0");
+}
+
+TEMPLATE_TEST_CASE_METHOD(queue_kinds, "queue: shut down at once, it still waits for what is in work", "[Q-30][Q-31]",
+                          EACH_KIND) {
+  auto& seen = this->seen;
+  this->run([&] {
+    TestType q;
+    q.put(1);
+    q.put(2);
+    q.put(3);
+    q.get();
+    auto a = this->joiner(q);
+    sleep_for(1s);
+    q.shutdown(true);
+    sleep_for(1s);
+    seen(a.done() ? "joined" : "not yet");
+    q.task_done();
+    a.get();
+    seen(how([&] { q.task_done(); }).substr(0, 6));
+  });
+  CHECK(seen == "not yet@2, join returned@2, failed@2");
+}
+
+TEST_CASE_METHOD(queue_case, "queue: shut down first gently, then at once, it drops what was left", "[Q-29]") {
+  run([&] {
+    queue<int> q;
+    q.put(1);
+    auto a = joiner(q);
+    this_task::yield();
+    q.shutdown();
+    this_task::yield();
+    seen(a.done() ? "joined" : "not yet");
+    q.shutdown(true);
+    a.get();
+  });
+  CHECK(seen == "not yet@0, join returned@0");
+}
+
+TEST_CASE_METHOD(queue_case, "queue: a rendezvous that is shut down refuses putters and ends getters", "[Q-27][Q-28]") {
+  run([&] {
+    queue<int> with_putter(0), with_getter(0);
+    auto a = putter(with_putter, 1), b = getter(with_getter, "b");
+    this_task::yield();
+    with_putter.shutdown();
+    with_getter.shutdown();
+    a.get();
+    b.get();
+    seen(how([&] { return with_putter.get(); }));
+    with_putter.join();
+  });
+  CHECK(seen ==
+        "put 1 failed: the queue was shut down@0, b failed: the queue was shut down@0, "
+        "failed: the queue was shut down@0");
+}
+
+TEST_CASE_METHOD(queue_case, "queue: a refused item is left as it was") {
+  queue<std::unique_ptr<int>> q(0);
+  auto item = std::make_unique<int>(7);
+  run([&] {
+    auto a = spawn([&] { seen(how([&] { q.put(std::move(item)); })); });
+    this_task::yield();
+    q.shutdown();
+    a.get();
+  });
+  CHECK(seen == "failed: the queue was shut down@0");
+  REQUIRE(item != nullptr);
+}
+
+TEST_CASE_METHOD(queue_case, "queue: cancelled and shut down in one step, it is the first of both that counts") {
+  run([&] {
+    queue<int> q;
+    auto a = getter(q, "a"), b = getter(q, "b");
+    this_task::yield();
+    a.cancel();
+    q.shutdown();
+    b.cancel();
+    b.get();
+  });
+  CHECK(seen == "a cancelled@0, b failed: the queue was shut down@0");
+}
+
+TEST_CASE_METHOD(queue_case, "queue: an item handed over before it is shut down arrives") {
+  run([&] {
+    queue<int> q;
+    auto a = getter(q, "a");
+    this_task::yield();
+    q.put(1);
+    q.shutdown(true);
+    a.get();
+    auto b = joiner(q);
+    this_task::yield();
+    q.task_done();
+    b.get();
+  });
+  CHECK(seen == "a returned 1@0, join returned@0");
+}
+
+TEST_CASE_METHOD(queue_case, "queue: items are dropped outside of its lock") {
+  struct curious {
+    explicit curious(queue<curious>& q) : where(&q) {}
+    curious(curious&& other) noexcept : where(std::exchange(other.where, nullptr)) {}
+    curious& operator=(curious&&) = delete;
+    ~curious() {
+      if (where != nullptr) CHECK(where->empty());  // would wait for ever for a lock held below it
+    }
+    queue<curious>* where;
+  };
+  queue<curious> q;
+  q.put_nowait(curious(q));
+  q.shutdown(true);
+}
+
+TEST_CASE_METHOD(queue_case, "queue: the loops over its items share them and end when it is shut down and empty") {
+  run([&] {
+    queue<int> q(2);
+    fibers::with_task_group([&](fibers::task_group& group) {
+      for (auto const* name : {"a", "b"}) {
+        group.spawn([this, &q, name] {
+          for (int const item : q) {
+            seen(name + std::to_string(item));
+            sleep_for(1s);
+            q.task_done();
+          }
+          seen(std::string(name) + " ends");
+        });
+      }
+      for (int i = 0; i < 5; ++i) q.put(i);
+      q.shutdown();
+      q.join();
+      seen("joined");
+    });
+  });
+  CHECK(seen == "a0@0, b1@0, a2@1, b3@1, a4@2, b ends@2, a ends@3, joined@3");
+}
+
+TEST_CASE("queue: a plain thread may shut it down") {
+  queue<int> q;
+  std::string ending;
+  std::thread thread;
+  fibers::run([&] {
+    thread = std::thread([&] { q.shutdown(); });
+    ending = how([&] { return q.get(); });
+  });
+  thread.join();
+  CHECK(ending == "failed: the queue was shut down");
+}

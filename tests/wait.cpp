@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: BSL-1.0
+
+// Waiting for several tasks without taking part in their fate.
+
+#include <fibers/shield.hpp>
+#include <fibers/this_task.hpp>
+#include <fibers/timeout.hpp>
+#include <fibers/wait.hpp>
+#include <list>
+#include <ranges>
+#include <sstream>
+
+#include "catch.hpp"
+#include "record.hpp"
+
+using namespace std::chrono_literals;
+using Catch::Matchers::ContainsSubstring;
+using fibers::return_when;
+using fibers::sleep_for;
+using fibers::spawn;
+using fibers::task;
+using fibers::task_handle;
+using fibers::wait_result;
+using fibers::testing::counted;
+using fibers::testing::how;
+using fibers::testing::virtual_time;
+namespace this_task = fibers::this_task;
+
+namespace {
+
+/// Sleeps so long and returns, or, told so, fails or ends cancelled.
+task<void> sleeper(std::string const& name, fibers::duration length, std::string const& end = "returns") {
+  return spawn(name, [length, end] {
+    sleep_for(length);
+    if (end == "fails") throw std::runtime_error("no");
+    if (end == "cancels") throw fibers::cancelled_error();
+  });
+}
+
+/// "done a b, pending c"
+std::string names(wait_result const& result) {
+  std::string text = "done";
+  for (auto const& each : result.done) text += " " + each.name();
+  text += ", pending";
+  for (auto const& each : result.pending) text += " " + each.name();
+  return text;
+}
+
+std::vector<task<void>> three() {
+  std::vector<task<void>> tasks;
+  tasks.push_back(sleeper("a", 2s));
+  tasks.push_back(sleeper("b", 1s));
+  tasks.push_back(sleeper("c", 3s));
+  return tasks;
+}
+
+}  // namespace
+
+// --- what ends it ---
+
+TEST_CASE_METHOD(virtual_time, "wait: for all, until the last is done; and again without delay", "[WAIT-01]") {
+  run([&] {
+    auto const tasks = three();
+    seen(names(fibers::wait(tasks)));
+    seen(names(fibers::wait(tasks)));
+    seen(names(fibers::wait(tasks, return_when::first_completed)));
+  });
+  CHECK(seen == "done a b c, pending@3, done a b c, pending@3, done a b c, pending@3");
+}
+
+TEST_CASE_METHOD(virtual_time, "wait: for the first, and the others go on", "[WAIT-04]") {
+  run([&] {
+    auto const tasks = three();
+    seen(names(fibers::wait(tasks, return_when::first_completed)));
+    sleep_for(5s);
+    seen(std::to_string(tasks[2].done()) + std::to_string(tasks[2].cancelled()));
+  });
+  CHECK(seen == "done b, pending a c@1, 10@6");
+}
+
+TEST_CASE_METHOD(virtual_time, "wait: whoever has ended before the waiter ran is done too", "[WAIT-05]") {
+  run([&] {
+    std::vector<task<void>> tasks;
+    for (char const* const name : {"a", "b", "c"}) tasks.push_back(sleeper(name, 1s));
+    tasks.push_back(sleeper("d", 2s));
+    seen(names(fibers::wait(tasks, return_when::first_completed)));
+  });
+  CHECK(seen == "done a b c, pending d@1");
+}
+
+TEST_CASE_METHOD(virtual_time, "wait: for the first failure, at once or later", "[WAIT-06][WAIT-07]") {
+  auto const length = GENERATE(0s, 2s);
+  run([&] {
+    std::vector<task<void>> tasks;
+    tasks.push_back(sleeper("slow", 9s));
+    tasks.push_back(sleeper("quick", 1s));
+    tasks.push_back(sleeper("bad", length, "fails"));
+    seen(names(fibers::wait(tasks, return_when::first_exception)));
+    seen(how([&] { tasks[2].get(); }));
+  });
+  CHECK(seen == (length == 0s ? "done bad, pending slow quick@0, failed: no@0"
+                              : "done quick bad, pending slow@2, failed: no@2"));
+}
+
+TEST_CASE_METHOD(virtual_time, "wait: one that failed before counts as the first failure", "[WAIT-06]") {
+  run([&] {
+    std::vector<task<void>> tasks;
+    tasks.push_back(sleeper("slow", 9s));
+    tasks.push_back(sleeper("bad", 1s, "fails"));
+    sleep_for(2s);
+    seen(names(fibers::wait(tasks, return_when::first_exception)));
+    seen(how([&] { tasks[1].get(); }));
+  });
+  CHECK(seen == "done bad, pending slow@2, failed: no@2");
+}
+
+TEST_CASE_METHOD(virtual_time, "wait: being cancelled is not failing", "[WAIT-08]") {
+  run([&] {
+    std::vector<task<void>> tasks;
+    tasks.push_back(sleeper("a", 1s, "cancels"));
+    tasks.push_back(sleeper("b", 9s));
+    tasks.push_back(sleeper("c", 3s));
+    sleep_for(2s);
+    tasks[1].cancel();
+    seen(names(fibers::wait(tasks, return_when::first_exception)));
+  });
+  CHECK(seen == "done a b c, pending@3");
+}
+
+TEST_CASE_METHOD(virtual_time, "wait: throws nothing of theirs", "[WAIT-09]") {
+  run([&] {
+    std::vector<task<void>> tasks;
+    tasks.push_back(sleeper("a", 1s, "fails"));
+    tasks.push_back(sleeper("b", 2s, "cancels"));
+    auto const result = fibers::wait(tasks);
+    seen(names(result));
+    seen(how([&] { result.done[0].get(); }));
+    seen(how([&] { result.done[1].get(); }));
+  });
+  CHECK(seen == "done a b, pending@2, failed: no@2, cancelled@2");
+}
+
+// --- a limit ---
+
+TEST_CASE_METHOD(virtual_time, "wait: a limit is no error, and the others go on", "[WAIT-10][TRAP-30]") {
+  run([&] {
+    auto const tasks = three();
+    seen(names(fibers::wait(tasks, return_when::all_completed, 1500ms)));
+    seen(names(fibers::wait(tasks, return_when::first_exception, 0s)));
+    seen(names(fibers::wait(tasks, return_when::all_completed, -1s)));
+    seen(names(fibers::wait(tasks, return_when::all_completed, fibers::no_timeout)));
+  });
+  CHECK(seen == "done b, pending a c@1.5, done b, pending a c@1.5, done b, pending a c@1.5, done a b c, pending@3");
+}
+
+TEST_CASE_METHOD(virtual_time, "wait: with no time at all, those that need none end all the same", "[WAIT-11]") {
+  run([&] {
+    std::vector<task<void>> tasks;
+    tasks.push_back(sleeper("a", 0s));
+    tasks.push_back(spawn("b", [] {}));
+    seen(names(fibers::wait(tasks, return_when::all_completed, 0s)));
+  });
+  CHECK(seen.contains("b"));
+  CHECK_FALSE(seen.contains("pending b"));
+}
+
+TEST_CASE_METHOD(virtual_time, "wait: a task that ends when the time is up is done", "[WAIT-11]") {
+  bool const spawned_before = GENERATE(false, true);
+  CAPTURE(spawned_before);
+  run([&] {
+    std::vector<task<void>> tasks;
+    tasks.push_back(sleeper("a", 2s));
+    if (spawned_before) this_task::yield();  // so that its timer is older
+    seen(names(fibers::wait(tasks, return_when::all_completed, 2s)));
+  });
+  CHECK(seen == "done a, pending@2");
+}
+
+// --- what it takes ---
+
+TEST_CASE_METHOD(virtual_time, "wait: a task given twice counts once", "[WAIT-02]") {
+  run([&] {
+    auto const one = sleeper("a", 1s);
+    auto const two = sleeper("b", 2s);
+    std::vector<task_handle<void>> const tasks{one.handle(), two.handle(), one.handle()};
+    seen(names(fibers::wait(tasks, return_when::first_completed)));
+    seen(names(fibers::wait(tasks)));
+  });
+  CHECK(seen == "done a, pending b@1, done a b, pending@2");
+}
+
+TEST_CASE_METHOD(virtual_time, "wait: for nothing at all is refused", "[WAIT-03]") {
+  run([&] {
+    seen(how([] { fibers::wait(std::vector<task_handle<>>()); }));
+    seen(how([] { fibers::wait(std::vector<task_handle<>>(1)); }));  // an empty handle
+  });
+  CHECK(seen.contains("failed: fibers: wait() for no tasks at all"));
+  CHECK(seen.contains("failed: fibers: this task or handle is empty"));
+}
+
+TEST_CASE_METHOD(virtual_time, "wait: for itself is refused") {
+  run([&] {
+    std::vector<task_handle<>> const tasks{this_task::handle()};
+    seen(how([&] { fibers::wait(tasks); }));
+    seen(how([] { sleep_for(1s); }));
+  });
+  CHECK(seen.contains("failed: fibers: task 'main' would wait for its own end"));
+  CHECK(seen.contains("returned@1"));
+}
+
+TEST_CASE_METHOD(virtual_time, "wait: takes any range of tasks or handles, also for one pass", "[WAIT-12]") {
+  run([&] {
+    auto const tasks = three();
+    std::list<task_handle<>> handles;
+    for (auto const& each : tasks) handles.push_back(each.handle());
+    seen(names(fibers::wait(handles, return_when::first_completed)));
+    seen(names(fibers::wait(tasks | std::views::transform([](auto const& each) { return each.handle(); }))));
+
+    std::istringstream input("2 1");
+    auto lazily = std::ranges::istream_view<int>(input) | std::views::transform([](int n) {
+                    return sleeper("s" + std::to_string(n), std::chrono::seconds(n));
+                  });
+    seen(names(fibers::wait(lazily)));  // a task<> that nobody keeps is its loop's
+  });
+  CHECK(seen == "done b, pending a c@1, done a b c, pending@3, done s2 s1, pending@5");
+}
+
+TEST_CASE_METHOD(virtual_time, "wait: handles of different results, erased") {
+  run([&] {
+    auto const number = spawn("number", [] { return 5; });
+    auto const text = spawn("text", [] { return std::string("five"); });
+    seen(names(fibers::wait(std::vector<task_handle<>>{number.handle(), text.handle()})));
+    seen(how([&] { return number.handle().get(); }));
+  });
+  CHECK(seen == "done number text, pending@0, returned 5@0");
+}
+
+// --- the waiter is cancelled ---
+
+TEST_CASE_METHOD(virtual_time, "wait: cancelled, it leaves the tasks alone", "[WAIT-13][TRAP-30]") {
+  auto const when = GENERATE(return_when::first_completed, return_when::first_exception, return_when::all_completed);
+  run([&] {
+    std::vector<task<void>> tasks;
+    tasks.push_back(sleeper("a", 5s));
+    tasks.push_back(sleeper("b", 7s));
+    auto waiter = spawn([&] { fibers::wait(tasks, when, 9s); });
+    sleep_for(1s);
+    waiter.cancel("enough");
+    seen(how([&] { waiter.get(); }));
+    seen(std::to_string(tasks[0].cancelling()) + std::to_string(tasks[1].done()));
+    seen(names(fibers::wait(tasks)));
+  });
+  CHECK(seen == "cancelled: enough@1, 00@1, done a b, pending@7");
+}
+
+TEST_CASE_METHOD(virtual_time, "wait: a pending request is thrown though all are done", "[TASK-37]") {
+  run([&] {
+    auto const tasks = three();
+    fibers::wait(tasks);
+    this_task::cancel("mine");
+    seen(how([&] { fibers::wait(tasks); }));
+    this_task::cancel("mine");
+    seen(how([&] { fibers::wait(tasks, return_when::all_completed, 0s); }));
+  });
+  CHECK(seen == "cancelled: mine@3, cancelled: mine@3");
+}
+
+TEST_CASE_METHOD(virtual_time, "wait: cancelled at the instant at which it is over, it gives its result") {
+  run([&] {
+    auto const child = sleeper("a", 1s);
+    auto waiter = spawn([&] {
+      seen(names(fibers::wait(std::vector{child.handle()})));
+      seen(how([] { sleep_for(1s); }));
+    });
+    child.on_done([&] { waiter.cancel("late"); });
+    waiter.wait();
+  });
+  CHECK(seen == "done a, pending@1, cancelled: late@1");
+}
+
+TEST_CASE_METHOD(virtual_time, "wait: cut by a timeout around it, or in a shield") {
+  run([&] {
+    auto const child = sleeper("a", 5s);
+    std::vector const tasks{child.handle()};
+    seen(how([&] { fibers::with_timeout(1s, [&] { fibers::wait(tasks); }); }).substr(0, 17));
+    auto shielded = spawn([&] {
+      fibers::with_shield([&] { seen(names(fibers::wait(tasks))); });
+      this_task::yield();
+    });
+    this_task::yield();
+    shielded.cancel("out");
+    seen(how([&] { shielded.get(); }));
+  });
+  CHECK(seen == "failed: timed out@1, done a, pending@5, cancelled: out@5");
+}
+
+TEST_CASE_METHOD(virtual_time, "wait: for tasks that can never end is a deadlock, which the waiter may outlive") {
+  run([&] {
+    auto const stuck = spawn("stuck", [] { sleep_for(fibers::no_timeout); });
+    try {
+      fibers::wait(std::vector{stuck.handle()});
+    } catch (fibers::deadlock_error const& error) {
+      seen(std::string(error.what()).find("'stuck' waits at wait.cpp") != std::string::npos ? "deadlock"
+                                                                                            : error.what());
+    }
+    seen(how([] { sleep_for(1s); }));
+  });
+  CHECK(seen == "deadlock@0, returned@1");
+}
+
+// --- what is left ---
+
+TEST_CASE_METHOD(virtual_time, "wait: leaves nothing on tasks that are pending, and no timer", "[WAIT-14]") {
+  run([&] {
+    auto const slow = sleeper("slow", 9s);
+    auto const stuck = spawn([] { sleep_for(fibers::no_timeout); });
+    std::vector<task_handle<void>> const tasks{slow.handle(), stuck.handle()};
+    for (int i = 0; i < 3; ++i) fibers::wait(tasks, return_when::first_completed, 1s);
+    auto waiter = spawn([&] { fibers::wait(tasks, return_when::first_completed, 99s); });
+    this_task::yield();
+    waiter.cancel_and_wait();
+    slow.wait();  // would tell whoever still stood there
+    seen("slow is done");
+    try {
+      sleep_for(fibers::no_timeout);
+    } catch (fibers::deadlock_error const&) {
+      seen("no timer is left");
+    }
+  });
+  CHECK(seen == "slow is done@9, no timer is left@9");
+}
+
+TEST_CASE_METHOD(virtual_time, "wait: a thousand tasks, several waiters at once") {
+  run([&] {
+    std::vector<task<void>> tasks;
+    for (int i = 0; i < 1000; ++i) tasks.push_back(sleeper("s", std::chrono::milliseconds(i % 10)));
+    std::vector<task<std::size_t>> waiters;
+    for (int i = 0; i < 3; ++i) waiters.push_back(spawn([&] { return fibers::wait(tasks).done.size(); }));
+    std::size_t sum = 0;
+    for (auto& each : waiters) sum += each.get();
+    seen(std::to_string(sum));
+  });
+  CHECK(seen == "3000@0.009");
+}
