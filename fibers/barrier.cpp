@@ -33,7 +33,11 @@ std::size_t barrier::arrive_and_wait(boost::source_location const& place) {
       auto& other = static_cast<entry&>(*first);
       other.number = i;
       other.passed = true;
-      if (other.sleeper.try_claim(detail::claim::notified)) passed.push(other);
+      if (other.sleeper.try_claim(detail::claim::notified)) {
+        passed.push(other);
+      } else {
+        detail::wait_list::orphan(other);
+      }
     }
     guard.unlock();
     passed.wake_all();

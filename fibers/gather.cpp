@@ -14,6 +14,7 @@ void wait_for_all(std::span<task_ptr const> tasks, tolerate errors, boost::sourc
 }
 
 void with_gather_group(std::function<void(task_group&)> const& body, boost::source_location const& place) {
+  auto& task = enter(place);
   std::vector<std::exception_ptr> errors;
   try {
     with_task_group([&](task_group& group) { body(group); }, place);
@@ -21,11 +22,29 @@ void with_gather_group(std::function<void(task_group&)> const& body, boost::sour
   } catch (exception_group const& group) {
     errors = group.exceptions();
   }
-  auto& task = this_task_state(place);
   for (std::size_t i = 1; i < errors.size(); ++i) {
     report_unhandled(task.loop().on_unhandled().get(), task, errors[i], "another callable of gather() in ");
   }
   std::rethrow_exception(errors.front());
+}
+
+void call_slots::take(boost::source_location const& place) {
+  auto& self = enter(place);
+  std::unique_lock guard(lock_);
+  if (free_ > 0) {
+    --free_;
+    return;
+  }
+  waiter w(self, place);
+  waiters_.wait(guard, w);
+}
+
+void call_slots::give_back() noexcept {
+  std::unique_lock guard(lock_);
+  auto* const next = waiters_.claim_first();
+  if (next == nullptr) ++free_;
+  guard.unlock();
+  if (next != nullptr) wake(*next);
 }
 
 }  // namespace fibers::detail

@@ -115,6 +115,10 @@ void run(run_options const& options, task_state& main, boost::source_location co
     throw std::invalid_argument(
         "fibers: run_options::shutdown_report_after must be more than nothing; for no report give fibers::no_timeout");
   }
+  if (options.threads != 1) {
+    throw std::invalid_argument("fibers: run_options::threads is " + std::to_string(options.threads) +
+                                ", and only 1 is possible as yet: for more, call run() on threads of your own");
+  }
   bool const virtual_time = chosen_clock(options) == clock_kind::virtual_time;
   scheduler loop(
       {.how_to_sleep = virtual_time ? std::unique_ptr<parker>(new virtual_parker) : std::make_unique<thread_parker>(),

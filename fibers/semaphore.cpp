@@ -33,7 +33,10 @@ void semaphore::serve(std::unique_lock<detail::spinlock>& guard) noexcept {
     auto const wanted = static_cast<entry*>(first)->wanted;
     if (wanted > available_) break;
     waiters_.remove(*first);
-    if (!first->sleeper.try_claim(detail::claim::notified)) continue;  // cancelled just now
+    if (!first->sleeper.try_claim(detail::claim::notified)) {  // cancelled just now
+      detail::wait_list::orphan(*first);
+      continue;
+    }
     available_ -= wanted;
     served.push(*first);
   }
@@ -45,7 +48,7 @@ void semaphore::acquire(count permits, boost::source_location const& place) {
   check(permits);
   auto& self = detail::enter(place);
   std::unique_lock guard(spin_);
-  if (permits <= available_ && waiters_.first() == nullptr) {
+  if (permits <= available_ && !waiters_.anybody()) {
     available_ -= permits;
     return;
   }
@@ -59,7 +62,7 @@ void semaphore::acquire(count permits, boost::source_location const& place) {
 bool semaphore::try_acquire(count permits) {
   check(permits);
   std::scoped_lock const guard(spin_);
-  if (permits > available_ || waiters_.first() != nullptr) return false;
+  if (permits > available_ || waiters_.anybody()) return false;
   available_ -= permits;
   return true;
 }

@@ -27,7 +27,10 @@ void shared_mutex::serve(std::unique_lock<detail::spinlock>& guard) noexcept {
     auto const wanted = static_cast<entry*>(first)->wanted;
     if (!may_have(wanted)) break;
     waiters_.remove(*first);
-    if (!first->sleeper.try_claim(detail::claim::notified)) continue;  // cancelled just now
+    if (!first->sleeper.try_claim(detail::claim::notified)) {  // cancelled just now
+      detail::wait_list::orphan(*first);
+      continue;
+    }
     take(wanted);
     served.push(*first);
   }
@@ -38,7 +41,7 @@ void shared_mutex::serve(std::unique_lock<detail::spinlock>& guard) noexcept {
 void shared_mutex::lock_as(wish w, boost::source_location const& place) {
   auto& self = detail::enter(place);
   std::unique_lock guard(spin_);
-  if (may_have(w) && waiters_.first() == nullptr) return take(w);
+  if (may_have(w) && !waiters_.anybody()) return take(w);
   detail::waiter sleeper(self, place);
   entry mine(sleeper, w);
   auto const how = waiters_.sleep(guard, mine);
@@ -48,7 +51,7 @@ void shared_mutex::lock_as(wish w, boost::source_location const& place) {
 
 bool shared_mutex::try_lock_as(wish w) noexcept {
   std::scoped_lock const guard(spin_);
-  if (!may_have(w) || waiters_.first() != nullptr) return false;
+  if (!may_have(w) || waiters_.anybody()) return false;
   take(w);
   return true;
 }

@@ -147,6 +147,7 @@ TEST_CASE_METHOD(virtual_time, "gather: all done on entry: complete at once", "[
     fibers::wait(tasks);
     auto const other = spawn([&] { seen("other"); });
     seen(text(gather(tasks)));
+    other.wait();
   });
   CHECK(seen == "12@2, other@2");
 }

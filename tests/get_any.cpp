@@ -4,7 +4,6 @@
 #include <fibers/this_task.hpp>
 #include <fibers/timeout.hpp>
 #include <memory>
-#include <optional>
 
 #include "catch.hpp"
 #include "queues.hpp"
@@ -68,7 +67,7 @@ TEST_CASE_METHOD(get_any_case, "get_any: takes from exactly one, whichever comes
     see_all(a);
     see_all(b);
   });
-  CHECK(seen == "t 1: 1@1, 1: 2@1, 0 empty@1");
+  CHECK(seen == "t returned 1: 1@1, 1: 2@1, 0 empty@1");
 }
 
 TEST_CASE_METHOD(get_any_case, "get_any: leaves its places in the other queues") {
@@ -82,7 +81,7 @@ TEST_CASE_METHOD(get_any_case, "get_any: leaves its places in the other queues")
     a.put(3);
     see_all(a);
   });
-  CHECK(seen == "t 1: 1@0, u returned 2@0, 1: 3@0");
+  CHECK(seen == "t returned 1: 1@0, u returned 2@0, 1: 3@0");
 }
 
 TEST_CASE_METHOD(get_any_case, "get_any: when cancelled, takes nothing", "[TRAP-03]") {
@@ -98,7 +97,7 @@ TEST_CASE_METHOD(get_any_case, "get_any: when cancelled, takes nothing", "[TRAP-
     see_all(a);
     see_all(b);
   });
-  CHECK(seen == (cancel_first ? "t cancelled@0, 0 empty@0, 1: 1@0" : "t 1: 1@0, 0 empty@0, 0 empty@0"));
+  CHECK(seen == (cancel_first ? "t cancelled@0, 0 empty@0, 1: 1@0" : "t returned 1: 1@0, 0 empty@0, 0 empty@0"));
 }
 
 TEST_CASE_METHOD(get_any_case, "get_any: times out, and takes nothing") {
@@ -128,7 +127,7 @@ TEST_CASE_METHOD(get_any_case, "get_any: passes over queues that are shut down, 
     sleep_for(1s);
     seen(how([&] { return take(a, b); }));
   });
-  CHECK(seen == "t 1: 1@2, u failed: the queue was shut down@3, failed: the queue was shut down@4");
+  CHECK(seen == "t returned 1: 1@2, u failed: the queue was shut down@3, failed: the queue was shut down@4");
 }
 
 TEST_CASE_METHOD(get_any_case, "get_any: what lies in a queue that is shut down can still be had") {
@@ -140,7 +139,7 @@ TEST_CASE_METHOD(get_any_case, "get_any: what lies in a queue that is shut down 
     seen(how([&] { return take(a, b); }));
     seen(how([&] { return take(a, b); }));
   });
-  CHECK(seen == "1: 1@0, failed: the queue was shut down@0");
+  CHECK(seen == "returned 1: 1@0, failed: the queue was shut down@0");
 }
 
 TEST_CASE_METHOD(get_any_case, "get_any: several of them and plain getters share, each item goes to one") {
@@ -156,7 +155,7 @@ TEST_CASE_METHOD(get_any_case, "get_any: several of them and plain getters share
     see_all(a);
     see_all(b);
   });
-  CHECK(seen == "t 0: 1@0, u 0: 2@0, v returned 3@0, w 0: 4@0, 0 empty@0, 0 empty@0");
+  CHECK(seen == "t returned 0: 1@0, u returned 0: 2@0, v returned 3@0, w returned 0: 4@0, 0 empty@0, 0 empty@0");
 }
 
 TEST_CASE_METHOD(get_any_case, "get_any: lets a putter in, and meets one at a rendezvous") {
@@ -178,7 +177,8 @@ TEST_CASE_METHOD(get_any_case, "get_any: lets a putter in, and meets one at a re
     seen(fibers::move_on_after(1s, [&] { take(full, meeting); }) ? "got" : "nothing");
   });
   CHECK(seen ==
-        "0: 1@0, 0: 2@0, 1: 3@0, put 2 returned@0, put 3 returned@0, met@0, t 1: 4@0, put 5 cancelled@0, nothing@1");
+        "0: 1@0, 0: 2@0, 1: 3@0, put 2 returned@0, put 3 returned@0, met@0, t returned 1: 4@0, put 5 cancelled@0, "
+        "nothing@1");
 }
 
 TEST_CASE_METHOD(get_any_case, "get_any: counts for join, and takes items that can only be moved") {
@@ -205,12 +205,12 @@ TEST_CASE_METHOD(get_any_case, "get_any: the same queue twice gives one item") {
     t.get();
     see_all(a);
   });
-  CHECK(seen == "t 0: 1@0, 1: 2@0");
+  CHECK(seen == "t returned 0: 1@0, 1: 2@0");
 }
 
 TEST_CASE_METHOD(get_any_case, "get_any: is told when one of its queues is destroyed") {
   run([&] {
-    std::optional<queue<int>> a(std::in_place), b(std::in_place);
+    auto a = std::make_unique<queue<int>>(), b = std::make_unique<queue<int>>();
     auto t = taker("t", *a, *b);
     this_task::yield();
     b.reset();
@@ -224,7 +224,7 @@ TEST_CASE_METHOD(get_any_case, "get_any: is told when one of its queues is destr
 TEST_CASE_METHOD(get_any_case, "get_any: what has come arrives though the queues are gone") {
   int const passed_over = GENERATE(0, 1, 2);
   run([&] {
-    std::optional<queue<int>> a(std::in_place), b(std::in_place);
+    auto a = std::make_unique<queue<int>>(), b = std::make_unique<queue<int>>();
     auto t = taker("t", *a, *b);
     this_task::yield();
     b->put(1);
@@ -234,5 +234,5 @@ TEST_CASE_METHOD(get_any_case, "get_any: what has come arrives though the queues
     b.reset();
     t.get();
   });
-  CHECK(seen == "t 1: 1@0");
+  CHECK(seen == "t returned 1: 1@0");
 }

@@ -7,7 +7,6 @@
 #include <fibers/this_task.hpp>
 #include <fibers/timeout.hpp>
 #include <memory>
-#include <optional>
 
 #include "catch.hpp"
 #include "queues.hpp"
@@ -251,12 +250,12 @@ TEST_CASE_METHOD(queue_case, "queue: the loop over its items ends with its task,
 
 TEST_CASE_METHOD(queue_case, "queue: who waits for one that is destroyed is told") {
   run([&] {
-    std::optional<queue<int>> q(1);
+    auto q = std::make_unique<queue<int>>(1);
     auto a = getter(*q, "a");
     this_task::yield();
     q.reset();
     a.get();
-    q.emplace(1);
+    q = std::make_unique<queue<int>>(1);
     q->put(1);
     auto b = putter(*q, 2), c = joiner(*q);
     this_task::yield();
@@ -273,7 +272,7 @@ TEST_CASE_METHOD(queue_case, "queue: who waits for one that is destroyed is told
 TEST_CASE_METHOD(queue_case, "queue: who was cancelled just before it is destroyed does not look for it") {
   bool const passed_over = GENERATE(true, false);
   run([&] {
-    std::optional<queue<int>> q(1);
+    auto q = std::make_unique<queue<int>>(1);
     auto a = getter(*q, "a");
     this_task::yield();
     a.cancel();
@@ -281,7 +280,7 @@ TEST_CASE_METHOD(queue_case, "queue: who was cancelled just before it is destroy
     q.reset();
     a.get();
 
-    q.emplace(1);
+    q = std::make_unique<queue<int>>(1);
     q->put(1);
     auto b = putter(*q, 2), c = joiner(*q);
     this_task::yield();
@@ -300,13 +299,13 @@ TEST_CASE_METHOD(queue_case, "queue: who was cancelled just before it is destroy
 
 TEST_CASE_METHOD(queue_case, "queue: who was given something may find it destroyed") {
   run([&] {
-    std::optional<queue<int>> q(1);
+    auto q = std::make_unique<queue<int>>(1);
     auto a = getter(*q, "a");
     this_task::yield();
     q->put(1);
     q.reset();
     a.get();
-    q.emplace(0);
+    q = std::make_unique<queue<int>>(0);
     auto b = putter(*q, 2);
     this_task::yield();
     q->get();

@@ -187,7 +187,10 @@ TEST_CASE_METHOD(queue_case, "queue: items are dropped outside of its lock") {
   struct curious {
     explicit curious(queue<curious>& q) : where(&q) {}
     curious(curious&& other) noexcept : where(std::exchange(other.where, nullptr)) {}
-    curious& operator=(curious&&) = delete;
+    curious& operator=(curious&& other) noexcept {
+      std::swap(where, other.where);
+      return *this;
+    }
     ~curious() {
       if (where != nullptr) CHECK(where->empty());  // would wait for ever for a lock held below it
     }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 
 // A request walks inwards along what tasks wait for, depth first, and in a loop, since a chain may be of any length:
-// the way back is kept in the waits along it. A task that stands on the way already is not entered again, so a cycle
-// ends the walk.
+// the way back is kept in the waits along it. A task that stands on the way already is not entered again; one that
+// waits for such tasks only has its wait withdrawn, so that a request gets out of a cycle too.
 
 #include <fibers/detail/request.hpp>
 #include <mutex>
@@ -65,9 +65,8 @@ bool is_on_path(task_state const& task) noexcept {
 task_state* ask_next(awaited_tasks& awaited) noexcept {
   while (awaited.next < awaited.tasks.size()) {
     auto& task = *awaited.tasks[awaited.next++];
-    if (is_here(task) && is_on_path(task)) {
-      awaited.accepted = true;
-    } else if (count(task, task.cancels().outermost(), awaited.error)) {
+    if (is_here(task) && is_on_path(task)) continue;
+    if (count(task, task.cancels().outermost(), awaited.error)) {
       awaited.accepted = true;
       if (is_here(task)) return &task;
     }
@@ -80,9 +79,16 @@ awaited_tasks* leave(awaited_tasks& awaited) noexcept {
   awaited.on_path = false;
   if (awaited.accepted) {
     awaited.passed = true;
-  } else {  // all have just ended: then the request stays with the sleeper, and is not lost
-    std::scoped_lock const guard(awaited.sleeper->lock());
-    awaited.sleeper->cancels().rearm(awaited.error);
+    return awaited.back;
+  }
+  // Nobody took it, so it stays with the sleeper. If all have just ended, its wait is over; else they wait for it.
+  auto& task = *awaited.sleeper;
+  std::unique_lock guard(task.lock());
+  task.cancels().rearm(awaited.error);
+  if (task.waiter()->try_claim(claim::cancelled)) {
+    task.cancels().take();
+    guard.unlock();
+    task.loop().make_ready(task);
   }
   return awaited.back;
 }

@@ -5,11 +5,10 @@
 namespace fibers::detail {
 
 wait_list::~wait_list() {
-  while (!entries_.empty()) {
-    auto& first = entries_.front();
-    entries_.pop_front();
-    first.orphaned.store(true);  // before it can run again: it must not look for the list
-    if (first.sleeper.try_claim(claim::destroyed)) wake(first);
+  while (auto* const first = pop()) {
+    bool const claimed = first->sleeper.try_claim(claim::destroyed);
+    orphan(*first);  // before it can run again: it must not look for the list
+    if (claimed) wake(*first);
   }
 }
 

@@ -23,7 +23,10 @@
 #include <array>
 #include <boost/assert/source_location.hpp>
 #include <exception>
+#include <fibers/detail/spinlock.hpp>
+#include <fibers/detail/suspend.hpp>
 #include <fibers/detail/task_body.hpp>
+#include <fibers/detail/wait_list.hpp>
 #include <fibers/outcome.hpp>
 #include <fibers/task.hpp>
 #include <fibers/task_group.hpp>
@@ -178,6 +181,7 @@ template <detail::callable_body... F>
 requires(sizeof...(F) > 0) std::tuple<detail::outcome_of<detail::result_of<F>>...> gather(return_exceptions_t,
                                                                                           F&&... callables) {
   boost::source_location const place(__FILE__, __LINE__, "fibers::gather");
+  detail::enter(place);
   std::tuple<detail::kept_outcome<detail::result_of<F>>...> kept;
   with_task_group(
       [&](task_group& group) {
@@ -207,6 +211,7 @@ auto gather(Range&& callables, boost::source_location const& place = BOOST_CURRE
 template <detail::callable_range Range>
 auto gather(return_exceptions_t, Range&& callables, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
   using result = detail::result_of<std::ranges::range_reference_t<Range>>;
+  detail::enter(place);
   std::list<detail::kept_outcome<result>> kept;
   with_task_group(
       [&](task_group& group) {
@@ -268,36 +273,60 @@ auto gather(return_exceptions_t, Range&& tasks, boost::source_location const& pl
 
 // --- many at a time, but not all ---
 
+namespace detail {
+
+/// How many more calls there may be at a time.
+class call_slots {
+ public:
+  explicit call_slots(std::size_t limit) noexcept : free_(limit) {}
+  /// Suspends until there is one.
+  void take(boost::source_location const& place);
+  void give_back() noexcept;
+
+ private:
+  spinlock lock_;  // guards what follows
+  std::size_t free_;
+  wait_list waiters_;
+};
+
+/// One that was taken; goes with the call.
+struct call_slot {
+  explicit call_slot(call_slots& from) noexcept : slots(&from) {}
+  call_slot(call_slot&& other) noexcept : slots(std::exchange(other.slots, nullptr)) {}
+  ~call_slot() {
+    if (slots != nullptr) slots->give_back();
+  }
+  call_slots* slots;
+};
+
+}  // namespace detail
+
 /// Calls f(element) for each element of a range, at most `limit` of them at a time, in the tasks of a group: errors and
-/// cancellation are as with_task_group() has them. Suspends. Throws std::invalid_argument for a limit of 0.
+/// cancellation are as with_task_group() has them. The range is gone through by the caller, and may suspend; an element
+/// is taken when there is room for its call. Suspends. Throws std::invalid_argument for a limit of 0.
 template <std::ranges::input_range Range, class F>
 void for_each_concurrent(Range&& range, std::size_t limit, F f,
                          boost::source_location const& place = BOOST_CURRENT_LOCATION) {
   if (limit == 0) throw std::invalid_argument("fibers: for_each_concurrent() with a limit of 0 would never begin");
-  auto next = std::ranges::begin(range);
-  auto const end = std::ranges::end(range);
-  detail::spinlock lock;  // of next: the workers may run on several threads
-  auto const work = [&] {
-    std::unique_lock guard(lock);
-    while (next != end) {
-      if constexpr (std::ranges::forward_range<Range>) {
-        auto const mine = next++;
-        guard.unlock();
-        f(*mine);
-      } else {
-        auto mine = std::ranges::range_value_t<Range>(*next);
-        ++next;
-        guard.unlock();
-        f(std::move(mine));
-      }
-      guard.lock();
-    }
-  };
+  detail::call_slots slots(limit);
   with_task_group(
       [&](task_group& group) {
-        for (std::size_t i = 0; i < limit && next != end; ++i) {
-          group.spawn(work, place);
-          this_task::yield(place);
+        detail::enter(place);
+        auto next = std::ranges::begin(range);
+        auto const end = std::ranges::end(range);
+        for (bool first = true;; first = false) {
+          slots.take(place);
+          detail::call_slot slot(slots);
+          if (!first) ++next;
+          if (next == end) break;
+          detail::enter(place);  // a call that failed meanwhile
+          if constexpr (std::ranges::forward_range<Range>) {
+            group.spawn([&f, next, slot = std::move(slot)] { std::invoke(f, *next); }, place);
+          } else {
+            group.spawn([&f, element = std::ranges::range_value_t<Range>(*next),
+                         slot = std::move(slot)]() mutable { std::invoke(f, std::move(element)); },
+                        place);
+          }
         }
       },
       place);

@@ -33,7 +33,6 @@ class get_any_access {
       std::apply([&](auto&... each) { (look(each, w, last, closed) && ...); }, stands);
       if (closed == sizeof...(Queue)) throw queue_shut_down();
       auto const how = last == found::item ? claim::notified : suspend(w);
-      std::apply([](auto&... each) { (each.leave(), ...); }, stands);
       settle(self, how);
 
       std::optional<std::variant<typename Queue::value_type...>> taken;
@@ -58,7 +57,11 @@ class get_any_access {
     explicit stand(where<Queue> const& w) noexcept : queue(w.queue), entry(w.sleeper) {}
     stand(stand const&) = delete;
     stand& operator=(stand const&) = delete;
-    ~stand() { leave(); }
+    ~stand() {
+      if (!in_line || entry.orphaned.load(std::memory_order_acquire)) return;
+      std::scoped_lock const guard(queue.lock_);
+      queue.getters_.remove(entry);
+    }
 
     found join(waiter& w) {
       std::unique_lock guard(queue.lock_);
@@ -69,15 +72,13 @@ class get_any_access {
       }
       if (queue.shut_down_) return found::shut_down;
       queue.getters_.push(entry);
+      in_line = true;
       return found::nothing;
-    }
-    void leave() noexcept {
-      std::scoped_lock const guard(queue.lock_);
-      queue.getters_.remove(entry);
     }
 
     Queue& queue;
     typename Queue::getter entry;
+    bool in_line = false;
   };
 
   // Is there any use in looking further?

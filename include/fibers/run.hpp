@@ -26,7 +26,8 @@ struct run_options {
   /// Of each task, in bytes. It is address space: memory is used as it is touched. From 16 KiB to 1 GiB.
   std::size_t stack_size = 256 * 1024;
 
-  /// How many threads run tasks.
+  /// How many threads run tasks. Only 1 is possible as yet: for more, call run() on threads of your own; tasks, handles
+  /// and primitives may be shared between them.
   std::size_t threads = 1;
 
   /// The first of these signals cancels the main task; if that ends cancelled, run() throws interrupted_error. After

@@ -47,27 +47,6 @@ TEST_CASE("request: knows who asked, where, when and what for") {
   CHECK(fibers::detail::make_request("", cancel_origin::kind::by_hand, place).origin().task.empty());
 }
 
-TEST_CASE("request: one to a task that waits in get() walks inwards, however long the chain", "[TRAP-26]") {
-  constexpr std::size_t length = 10'000;
-  std::vector<fibers::task<void>> chain;
-  int counted = 0, cancelled = 0;
-  run_virtual([&] {
-    chain.push_back(fibers::spawn(for_ever));
-    for (std::size_t i = 1; i < length; ++i) {
-      chain.push_back(fibers::spawn([&inner = chain, i] { inner[i - 1].get(); }));
-    }
-    fibers::this_task::yield();
-    chain.back().cancel();
-    chain.back().wait();
-    for (auto& task : chain) {
-      counted += task.cancelling();
-      cancelled += task.cancelled() ? 1 : 0;
-    }
-  });
-  CHECK(counted == length);
-  CHECK(cancelled == length);
-}
-
 TEST_CASE("request: a cycle of waits is refused where it closes, and the others end", "[TRAP-26][TASK-04]") {
   std::string text;
   run_virtual([&] {

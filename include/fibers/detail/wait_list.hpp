@@ -5,7 +5,8 @@
 //
 // Guarded by the lock of the primitive it belongs to. Who gives something (an item, a permit, a lock) takes the first
 // entry that can still be claimed, gives while holding the lock, and wakes it after. An entry whose waiter was
-// cancelled is found claimed, and is passed over; so what is given always reaches somebody, or stays.
+// cancelled is found claimed, and is passed over; so what is given always reaches somebody, or stays. Who takes an
+// entry off says so in it, as the last touch if it could not be claimed: its sleeper then does not look for the list.
 //
 //   sleeper:   lock; push; unlock; sleep;              if it was not notified: lock; off the list
 //   notifier:  lock; claim the first; give; unlock; wake
@@ -13,6 +14,8 @@
 //
 // The lock is given up before the wake: whoever is woken may destroy the primitive.
 
+#include <algorithm>
+#include <atomic>
 #include <boost/intrusive/list.hpp>
 #include <cstddef>
 #include <fibers/detail/spinlock.hpp>
@@ -25,6 +28,10 @@ namespace fibers::detail {
 enum class place_in_line : bool { last, first };
 
 class wait_list {
+  struct is_claimed {
+    bool operator()(wait_entry const& entry) const noexcept { return entry.sleeper.claimed() != claim::none; }
+  };
+
  public:
   wait_list() = default;
   wait_list(wait_list const&) = delete;
@@ -36,28 +43,33 @@ class wait_list {
 
   /// Takes out and claims the first that can be claimed; null if there is none. The caller owes it a wake().
   [[nodiscard]] wait_entry* claim_first() noexcept {
-    while (!entries_.empty()) {
-      auto& first = entries_.front();
-      entries_.pop_front();
-      if (first.sleeper.try_claim(claim::notified)) return &first;
+    while (auto* const first = pop()) {
+      bool const claimed = first->sleeper.try_claim(claim::notified);
+      orphan(*first);
+      if (claimed) return first;
     }
     return nullptr;
   }
 
   /// The first that nobody had claimed just now; null if there is none. For those who must see what it wants before
-  /// they can say whether it gets it: then claim_first() takes it, or the one after it.
+  /// they can say whether it gets it: then claim_first() takes it, or the one after it. Those before it are off, so if
+  /// they were in the way of the others, it is now the caller who must look after these.
   wait_entry* first() noexcept {
-    while (!entries_.empty() && entries_.front().sleeper.claimed() != claim::none) entries_.pop_front();
+    while (!entries_.empty() && is_claimed()(entries_.front())) orphan(*pop());
     return entries_.empty() ? nullptr : &entries_.front();
   }
 
+  /// Is there one that nobody had claimed just now? Takes nobody off.
+  bool anybody() const noexcept { return !std::all_of(entries_.begin(), entries_.end(), is_claimed()); }
+
   /// How many were not claimed just now. O(n).
   std::size_t count() noexcept {
-    entries_.remove_if([](wait_entry const& entry) { return entry.sleeper.claimed() != claim::none; });
+    entries_.remove_and_dispose_if(is_claimed(), [](wait_entry* entry) { orphan(*entry); });
     return entries_.size();
   }
 
-  /// Takes out the first; null if there is none. For those who give it something whether or not it was cancelled.
+  /// Takes out the first; null if there is none. For those who give it something whether or not it was cancelled; if it
+  /// was, they orphan() it.
   wait_entry* pop() noexcept {
     if (entries_.empty()) return nullptr;
     auto& first = entries_.front();
@@ -77,6 +89,10 @@ class wait_list {
     }
   }
 
+  static void orphan(wait_entry& entry) noexcept {
+    entry.orphaned.store(true, std::memory_order_release);  // its sleeper sees it off the list, and may be gone
+  }
+
   void push(wait_entry& entry) noexcept { entries_.push_back(entry); }
   void remove(wait_entry& entry) noexcept {
     if (entry.is_linked()) entries_.erase(entries_.iterator_to(entry));
@@ -90,7 +106,7 @@ class wait_list {
     entries_.insert(where == place_in_line::last ? entries_.end() : entries_.begin(), entry);
     lock.unlock();
     auto const how = suspend(entry.sleeper);
-    if (how != claim::notified && !entry.orphaned.load()) {
+    if (how != claim::notified && !entry.orphaned.load(std::memory_order_acquire)) {
       lock.lock();
       remove(entry);
     }

@@ -59,7 +59,7 @@ struct wait_entry : boost::intrusive::list_base_hook<> {
   wait_entry& operator=(wait_entry const&) = delete;
 
   waiter& sleeper;
-  std::atomic<bool> orphaned = false;  // the list is gone
+  std::atomic<bool> orphaned = false;  // taken off its list, which may be gone
 };
 
 class waiter : public wait_entry {
