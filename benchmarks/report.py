@@ -48,6 +48,8 @@ def measure(folder):
     note(run(f"{folder}/engine", *in_turns, "--benchmark_min_time=0.05"))
     ours = "--benchmark_filter=our_(yield/2|spawn/1|cancel_parked)$"
     note(run(f"{folder}/engine", "--thread", *in_turns, "--benchmark_min_time=0.05", ours), "threads ")
+    note(run(f"{folder}/scopes", *in_turns, "--benchmark_min_time=0.05"))
+    note(run(f"{folder}/sync", *in_turns, "--benchmark_min_time=0.05"))
     note(run(f"{folder}/threads", *in_turns, "--benchmark_min_time=0.2"))
     for _ in range(PROCESSES):
         for program, name in ONCE:
@@ -87,6 +89,26 @@ def bars(m):
         ("sleep and wake up, each of 100,000 (Boost.Fiber: of 10,000)", "ns", m["our_timers/100000"], None,
          m["boost_timers/10000"], [("1,500", 1500)]),
         ("round trip between threads", "ns", m["our_round_trip"], None, m["boost_round_trip"], [("5,000", 5000)]),
+        ("timeout that does not fire around a yield; floor: the yield", "ns", m["our_timeout"], m["our_yield_alone"], None,
+         [("floor + 100", m["our_yield_alone"] + 100), ("45", 45)]),
+        ("group of 1,000 empty children, each; floor: spawn + get", "ns", m["our_group"], m["our_spawn/1000"], None, []),
+        ("gather of 10", "ns", m["our_gather"], None, None, []),
+        ("group of 100,000 parked children, cancelled at once, each", "ns", m["our_group_cancelled/100000"], None, None,
+         [("2,000", 2000)]),
+        ("mutex, free: lock and unlock", "ns", m["our_mutex"], None, m["boost_mutex"],
+         [("20", 20), ("Boost.Fiber", m["boost_mutex"])]),
+        ("event: set, wait, clear", "ns", m["our_event"], None, None, [("20", 20)]),
+        ("semaphore, free: acquire and release", "ns", m["our_semaphore"], None, None, [("20", 20)]),
+        ("queue with room: put and get", "ns", m["our_queue"], None, m["boost_queue"],
+         [("2 × 20", 40), ("Boost.Fiber", m["boost_queue"])]),
+        ("mutex taken in turn by 2 tasks, two yields each", "ns", m["our_mutex_handover/2"], None,
+         m["boost_mutex_handover/2"], [("Boost.Fiber", m["boost_mutex_handover/2"])]),
+        ("mutex taken in turn by 10 tasks, two yields each", "ns", m["our_mutex_handover/10"], None,
+         m["boost_mutex_handover/10"], [("Boost.Fiber", m["boost_mutex_handover/10"])]),
+        ("queue of 1, a message", "ns", m["our_messages/1"], None, m["boost_messages/2"],
+         [("20", 20), ("Boost.Fiber", m["boost_messages/2"])]),
+        ("queue of 128, a message", "ns", m["our_messages/128"], None, m["boost_messages/128"],
+         [("6", 6), ("Boost.Fiber", m["boost_messages/128"])]),
         (thread + "switch, 2 tasks", "ns", m["threads our_yield/2"], None, None, []),
         (thread + "spawn + get", "ns", m["threads our_spawn/1"], None, None, []),
         (thread + "cancel and join", "ns", m["threads our_cancel_parked"], None, None, []),

@@ -7,7 +7,7 @@
 namespace fibers {
 
 namespace {
-constinit thread_local time_point const* virtual_now = nullptr;
+[[gnu::tls_model("initial-exec")]] constinit thread_local time_point const* virtual_now = nullptr;
 }
 
 time_point clock::now() noexcept { return virtual_now != nullptr ? *virtual_now : std::chrono::steady_clock::now(); }

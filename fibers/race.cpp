@@ -10,8 +10,7 @@
 namespace fibers::detail {
 
 bool race_course::win(task_group& group) {
-  if (won_.exchange(true)) return false;
-  won_in_time_ = !group.going_down();
+  if (group.going_down() || won_.exchange(true)) return false;
   group.stop({}, place_);
   return true;
 }
@@ -20,7 +19,7 @@ void race_course::run(std::function<void(task_group&)> const& start) {
   try {
     with_task_group(start, place_);
   } catch (cancelled_error const& request) {
-    if (!won_in_time_) throw;
+    if (!won_) throw;
     auto& self = this_task_state(place_);
     std::scoped_lock const guard(self.lock());
     self.cancels().rearm(request);

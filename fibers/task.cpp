@@ -34,9 +34,9 @@ claim wait_for_end(task_state& target, waiter& w) noexcept {
 // Would waiting for `target` wait for `self`? Then nobody could ever go on. A cycle is closed by its last wait, so only
 // a task that is waited for itself needs to look.
 void refuse_cycle(task_state& self, task_state& target) {
-  std::string path = "'" + self.name() + "'";
+  std::string path = std::string("'").append(self.name()).append("'");
   for (auto* task = &target; task != nullptr;) {
-    path += " -> '" + task->name() + "'";
+    path.append(" -> '").append(task->name()).append("'");
     if (task == &self) {
       throw invalid_state_error("fibers: this task would wait for its own end: " + path +
                                 "; let one of them wait for something else, such as an event");
@@ -50,6 +50,7 @@ void refuse_cycle(task_state& self, task_state& target) {
 }  // namespace
 
 void join(task_state& target, pass_on forward, boost::source_location const& place) {
+  if (target.finished() && running_task() == nullptr) return;  // a callback, or a thread without a loop, may look
   auto& self = enter(place);
   if (target.finished()) return;
   if (&self == &target || (forward == pass_on::yes && self.observed())) refuse_cycle(self, target);
@@ -138,8 +139,8 @@ task_id task_base::id() const { return state().id(); }
 
 void task_base::end_owned() noexcept {
   if (state_ == nullptr || state_->finished()) return;
-  request_cancel(*state_, make_request({}, cancel_origin::kind::owner, state_->spawned_at()));
   auto* const self = running_task();
+  request_end(*state_, self, make_request({}, cancel_origin::kind::owner, state_->spawned_at()));
   if (self == state_.get()) return;  // it ends by itself, after this
   if (self != nullptr) {
     waiter w(*self, state_->spawned_at(), on_cancel::hold);

@@ -23,7 +23,7 @@ using detail::make_request;
 task_group::task_group(boost::source_location const& place)
     : owner_(detail::this_task_state(place)),
       frame_(owner_.cancels().innermost()),
-      level_(owner_.cancels().level()),
+      level_(detail::request_level(owner_)),
       place_(place) {}
 
 void task_group::start(detail::task_state& child, std::string_view name, boost::source_location const& place) {

@@ -14,7 +14,7 @@ timeout_scope::timeout_scope(time_point deadline, duration limit, boost::source_
     : timer(&expire),
       task_(detail::this_task_state(place)),
       frame_(task_.cancels().innermost()),
-      level_(task_.cancels().level()),
+      level_(detail::request_level(task_)),
       place_(place) {
   arm(deadline, limit);
 }

@@ -6,10 +6,9 @@
 #include <fibers/this_task.hpp>
 #include <fibers/timeout.hpp>
 #include <fibers/wait.hpp>
-#include <ranges>
-#include <sstream>
 
 #include "catch.hpp"
+#include "one_pass.hpp"
 #include "record.hpp"
 
 using namespace std::chrono_literals;
@@ -20,6 +19,7 @@ using fibers::task;
 using fibers::task_handle;
 using fibers::testing::counted;
 using fibers::testing::how;
+using fibers::testing::one_pass;
 using fibers::testing::virtual_time;
 namespace this_task = fibers::this_task;
 
@@ -110,8 +110,7 @@ TEST_CASE_METHOD(virtual_time, "as_completed: a task given twice comes once", "[
 
 TEST_CASE_METHOD(virtual_time, "as_completed: takes what a view makes on the way", "[AC-02]") {
   run([&] {
-    std::istringstream input("3 1 2");
-    auto tasks = std::ranges::istream_view<int>(input) | std::views::transform(sleeper);
+    auto tasks = one_pass(3, [](int i) { return sleeper(3 - i); });
     for (auto const& each : as_completed(tasks)) seen(how([&] { return each.get(); }));
   });
   CHECK(seen == "returned 1@1, returned 2@2, returned 3@3");

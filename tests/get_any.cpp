@@ -93,7 +93,7 @@ TEST_CASE_METHOD(get_any_case, "get_any: when cancelled, takes nothing", "[TRAP-
     if (cancel_first) t.cancel();
     b.put(1);
     if (!cancel_first) t.cancel();
-    t.get();
+    t.wait();
     see_all(a);
     see_all(b);
   });

@@ -365,3 +365,38 @@ TEST_CASE("handle: an empty one says so") {
   CHECK_THROWS_AS(owner.detach(), invalid_state_error);
   CHECK_THROWS_AS(owner.on_done([] {}), invalid_state_error);
 }
+
+TEST_CASE_METHOD(virtual_time, "task: its owner may end it though it waits for its owner, directly or through another") {
+  bool const through_another = GENERATE(false, true);
+  run([&] {
+    auto parent = spawn([&] {
+      auto const self = this_task::handle();
+      auto between = spawn([&] { self.get(); });
+      {
+        auto child = spawn([&] {
+          try {
+            through_another ? between.get() : self.get();
+          } catch (fibers::cancelled_error const&) {
+            seen("child cancelled");
+            throw;
+          }
+        });
+        sleep_for(1s);
+      }
+      seen("child ended");
+      seen(std::to_string(this_task::cancelling()) + " requests");
+    });
+    seen(how([&] { parent.get(); }));
+  });
+  CHECK(seen == "child cancelled@1, child ended@1, 0 requests@1, returned@1");
+}
+
+TEST_CASE_METHOD(virtual_time, "task: a callback may look at the result of the task that has ended") {
+  run([&] {
+    auto task = spawn([] { return 5; });
+    task.on_done([&, handle = task.handle()] { seen(how([&] { return handle.get(); })); });
+    task.wait();
+    this_task::yield();
+  });
+  CHECK(seen == "returned 5@0");
+}

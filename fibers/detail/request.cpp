@@ -4,6 +4,7 @@
 // the way back is kept in the waits along it. A task that stands on the way already is not entered again; one that
 // waits for such tasks only has its wait withdrawn, so that a request gets out of a cycle too.
 
+#include <algorithm>
 #include <fibers/detail/request.hpp>
 #include <mutex>
 #include <optional>
@@ -115,6 +116,39 @@ bool request_cancel(task_state& task, cancelled_error error) noexcept {
 
 void request_cancel(task_state& task, cancel_frame& scope, cancelled_error error) noexcept {
   if (count(task, scope, std::move(error))) serve_request(task);
+}
+
+namespace {
+
+// On this thread's loop.
+bool waits_for(task_state const& task, task_state const& other) noexcept {
+  for (auto const* step = &task; is_here(*step) && step->stage() == stage::suspended;) {
+    auto const* const awaited = step->waiter()->awaited();
+    if (awaited == nullptr) return false;
+    if (std::find(awaited->tasks.begin(), awaited->tasks.end(), &other) != awaited->tasks.end()) return true;
+    if (awaited->tasks.size() != 1 || awaited->tasks.front() == &task) return false;
+    step = awaited->tasks.front();
+  }
+  return false;
+}
+
+}  // namespace
+
+void request_end(task_state& task, task_state* owner, cancelled_error error) noexcept {
+  if (owner == nullptr || !waits_for(task, *owner)) {
+    request_cancel(task, std::move(error));
+  } else if (count(task, task.cancels().outermost(), std::move(error))) {
+    std::unique_lock guard(task.lock());
+    if (!task.cancels().deliverable() || !task.waiter()->try_claim(claim::cancelled)) return;
+    task.cancels().take();
+    guard.unlock();
+    task.loop().make_ready(task);
+  }
+}
+
+unsigned request_level(task_state& task) noexcept {
+  std::scoped_lock const guard(task.lock());
+  return task.cancels().level();
 }
 
 cancelled_error make_request(std::string_view message, cancel_origin::kind via, boost::source_location const& place) {

@@ -52,16 +52,16 @@ class race_course {
   /// there is a winner, a request stays pending instead.
   void run(std::function<void(task_group&)> const& start);
 
-  /// For the callables: true for the first, which then says how it ended. The others are cancelled.
+  /// For the callables: true for the first, unless the caller was cancelled before; it then says how it ended. The
+  /// others are cancelled.
   bool win(task_group& group);
   void failed(std::exception_ptr error) noexcept { error_ = std::move(error); }
-  /// For one that failed while it was being cancelled.
+  /// For one that failed, but has not won.
   void report(std::exception_ptr const& error) const noexcept;
 
  private:
   boost::source_location const& place_;
   std::atomic<bool> won_ = false;
-  bool won_in_time_ = false;  // before the caller was cancelled
   std::exception_ptr error_;
 };
 

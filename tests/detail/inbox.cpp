@@ -116,7 +116,7 @@ TEST_CASE("inbox: no post of any thread is lost or makes the sleeper miss it, as
   }
   // Until posts have met the loop both asleep and awake, often. A lost one hangs.
   int reads = 0, awake = 0;
-  while (reads < 3000 || parker.parks < 20 || parker.unparks < 20 || awake < 20) {
+  while (reads < 1000 || parker.parks < 20 || parker.unparks < 20 || awake < 20) {
     auto const parks = parker.parks.load();
     box.sleep(time_point::max());
     if (parker.parks.load() == parks) ++awake;

@@ -386,7 +386,8 @@ TEST_CASE("signal: one that comes as main ends interrupts it or does nothing, an
   while (seen.size() < 2) {
     seen.insert(run_interrupted(watching({SIGUSR1}), [&] {
       ++rounds;
-      for (int i = 0; i < rounds % 500; ++i) fibers::this_task::yield();
+      int const yields = 1 << (rounds % 16);  // from less than a thread needs to notice, to much more
+      for (int i = 0; i < yields; ++i) fibers::this_task::yield();
     }));
   }
   stop = true;

@@ -123,7 +123,7 @@ bool race(Take take, std::function<void()> give, std::function<bool(std::string 
 }  // namespace
 
 TEST_CASE("threads: a getter races its cancellation", "[TRAP-03]") {
-  std::size_t const capacity = GENERATE(0, 1, 8);
+  std::size_t const capacity = GENERATE(0U, 1U, 8U);
   fibers::queue<std::unique_ptr<int>> q(capacity);
   CHECK(race([&] { q.get(); }, [&] { q.put(std::make_unique<int>(1)); },
              [&](std::string const& ending) { return ending == "got" || *q.get() == 1; }));
@@ -131,7 +131,7 @@ TEST_CASE("threads: a getter races its cancellation", "[TRAP-03]") {
 }
 
 TEST_CASE("threads: a putter races its cancellation") {
-  std::size_t const capacity = GENERATE(0, 1);
+  std::size_t const capacity = GENERATE(0U, 1U);
   fibers::queue<std::unique_ptr<int>> q(capacity);
   if (capacity == 1) q.put_nowait(std::make_unique<int>(0));
   bool intact = true;
