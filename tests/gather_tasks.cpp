@@ -161,7 +161,7 @@ TEST_CASE_METHOD(virtual_time, "gather: takes any range of tasks or handles, als
     seen(std::to_string(gather(erased).size()));
     seen(text(gather(one_pass(4, sleeper))));
   });
-  CHECK(seen == "21@2, 2@2, 0123@5");
+  CHECK(seen == "2@2, 0123@5");
 }
 
 TEST_CASE_METHOD(virtual_time, "gather: a result that cannot be copied is moved out, once") {

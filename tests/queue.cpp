@@ -25,21 +25,6 @@ using fibers::testing::queue_case;
 using fibers::testing::queue_kinds;
 namespace this_task = fibers::this_task;
 
-static std::atomic<int> allocations = 0;
-
-// Not inlined: else g++ sees a free() of what came from new.
-[[gnu::noinline]] void* operator new(std::size_t size) {
-  ++allocations;
-  if (void* const memory = std::malloc(size)) return memory;
-  throw std::bad_alloc();
-}
-[[gnu::noinline]] void* operator new(std::size_t size, std::nothrow_t const&) noexcept {
-  ++allocations;
-  return std::malloc(size);
-}
-[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-
 // --- what it holds, and in which order ---
 
 TEST_CASE_METHOD(queue_case, "queue: empty and full follow what is in it", "[Q-01]") {
@@ -347,6 +332,23 @@ TEST_CASE("queue: plain threads may put and get without waiting") {
   CHECK(back.empty());
 }
 
+#if !FIBERS_TESTING_SANITIZED  // they have an operator new of their own
+
+static std::atomic<int> allocations = 0;
+
+// Not inlined: else g++ sees a free() of what came from new.
+[[gnu::noinline]] void* operator new(std::size_t size) {
+  ++allocations;
+  if (void* const memory = std::malloc(size)) return memory;
+  throw std::bad_alloc();
+}
+[[gnu::noinline]] void* operator new(std::size_t size, std::nothrow_t const&) noexcept {
+  ++allocations;
+  return std::malloc(size);
+}
+[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+
 TEMPLATE_TEST_CASE_METHOD(queue_kinds, "queue: a warm one allocates nothing", "", queue<int>, lifo_queue<int>,
                           priority_queue<int>) {
   int spent = -1;
@@ -370,3 +372,5 @@ TEMPLATE_TEST_CASE_METHOD(queue_kinds, "queue: a warm one allocates nothing", ""
   });
   CHECK(spent == 0);
 }
+
+#endif

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
+#include <atomic>
 #include <fibers/detail/task_body.hpp>
 #include <fibers/detail/waiter.hpp>
 #include <set>
@@ -12,6 +13,17 @@ using fibers::detail::waiter;
 namespace {
 auto const task = fibers::detail::make_task([] {});  // never run
 boost::source_location const place = BOOST_CURRENT_LOCATION;
+
+void delay(int length) {
+  for (int volatile left = 16 * length; left > 0; left = left - 1) {
+  }
+}
+
+void wait_for(std::atomic<int> const& count, int value) {
+  for (int tries = 0; count != value; ++tries) {
+    if (tries > 1000) std::this_thread::yield();
+  }
+}
 }  // namespace
 
 TEST_CASE("waiter: exactly one claim succeeds, and its reason stays") {
@@ -34,17 +46,18 @@ TEST_CASE("waiter: armed anew it can be claimed again") {
 
 TEST_CASE("waiter: of two threads that claim at once one wins, whichever it is") {
   std::atomic<waiter*> shared = nullptr;
-  std::atomic<bool> stop = false;
-  std::atomic<int> answers = 0;
-  std::atomic<bool> other_won = false;
+  std::atomic<bool> stop = false, other_won = false;
+  std::atomic<int> begun = 0, answers = 0;
   std::thread other([&] {
     while (!stop) {
-      if (auto* const w = shared.exchange(nullptr)) {
-        other_won = w->try_claim(claim::cancelled);
-        ++answers;
-      } else {
+      auto* const w = shared.exchange(nullptr);
+      if (w == nullptr) {
         std::this_thread::yield();
+        continue;
       }
+      delay(++begun % 64);
+      other_won = w->try_claim(claim::cancelled);
+      ++answers;
     }
   });
   std::set<claim> winners;
@@ -52,9 +65,10 @@ TEST_CASE("waiter: of two threads that claim at once one wins, whichever it is")
   for (int round = 1; winners.size() < 2; ++round) {
     waiter w(*task, place);
     shared = &w;
-    for (int i = 0; i < round % 200 && shared.load() != nullptr; ++i) std::this_thread::yield();
+    wait_for(begun, round);
+    delay(32);
     bool const i_won = w.try_claim(claim::notified);
-    while (answers != round) std::this_thread::yield();
+    wait_for(answers, round);
     agreed = agreed && i_won != other_won && w.claimed() == (i_won ? claim::notified : claim::cancelled);
     winners.insert(w.claimed());
   }

@@ -29,7 +29,7 @@ class one_pass {
       return *this;
     }
     void operator++(int) { ++*this; }
-    friend bool operator==(iterator const& i, std::default_sentinel_t) { return i.range_->next_ == i.range_->size_; }
+    bool operator==(std::default_sentinel_t) const { return range_->next_ == range_->size_; }
 
    private:
     one_pass* range_;
