@@ -258,6 +258,19 @@ TEST_CASE_METHOD(virtual_time, "race: cancelled before there is a winner, it can
   CHECK(seen == "cancelled: enough@3, 1@3");
 }
 
+TEST_CASE_METHOD(virtual_time, "race: cancelled again, it does not disturb the clean-up of its racers", "[STAG-06]") {
+  run([&] {
+    auto caller = spawn([] { return race(slow_to_end(5), slow_to_end(3)); });
+    sleep_for(1s);
+    caller.cancel("first");
+    sleep_for(1s);
+    caller.cancel("second");
+    seen(how([&] { return caller.get(); }));
+    seen(std::to_string(caller.cancelling()));
+  });
+  CHECK(seen == "cancelled: first@6, 2@6");
+}
+
 TEST_CASE_METHOD(virtual_time, "race: cancelled, a result that comes of clean-up is too late", "[STAG-06]") {
   run([&] {
     auto caller = spawn([] { return race(slow_to_end(1, "returns"), slow_to_end(2)); });

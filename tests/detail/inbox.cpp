@@ -113,8 +113,7 @@ TEST_CASE("inbox: no post of any thread is lost or makes the sleeper miss it, as
   // Until posts have met the loop both asleep and awake, often. A lost one hangs.
   for (int reads = 0, awake = 0; reads < 1000 || parker.unparks < 20 || awake < 20;) {
     auto const parks = parker.parks.load();
-    for (int volatile delay = reads % 200 * 100; delay > 0; delay = delay - 1) {
-    }
+    for (int delay = reads % 200 * 100; delay > 0; --delay) asm volatile("");
     box.sleep(time_point::max());
     if (parker.parks.load() == parks) ++awake;
     box.drain([&](inbox_entry& entry, std::uint8_t) {

@@ -14,14 +14,16 @@ namespace {
 auto const task = fibers::detail::make_task([] {});  // never run
 boost::source_location const place = BOOST_CURRENT_LOCATION;
 
-void delay(int length) {
-  for (int volatile left = 16 * length; left > 0; left = left - 1) {
+// Of more or less length, so that either may come first, also where threads share a processor.
+void hesitate(int round) {
+  for (int volatile left = round % 100; left > 0; left = left - 1) {
   }
+  for (int left = round % 3; left > 0; --left) std::this_thread::yield();
 }
 
 void wait_for(std::atomic<int> const& count, int value) {
   for (int tries = 0; count != value; ++tries) {
-    if (tries > 1000) std::this_thread::yield();
+    if (tries > 100) std::this_thread::yield();
   }
 }
 }  // namespace
@@ -55,7 +57,7 @@ TEST_CASE("waiter: of two threads that claim at once one wins, whichever it is")
         std::this_thread::yield();
         continue;
       }
-      delay(++begun % 64);
+      hesitate(++begun);
       other_won = w->try_claim(claim::cancelled);
       ++answers;
     }
@@ -66,7 +68,7 @@ TEST_CASE("waiter: of two threads that claim at once one wins, whichever it is")
     waiter w(*task, place);
     shared = &w;
     wait_for(begun, round);
-    delay(32);
+    hesitate(round / 3);
     bool const i_won = w.try_claim(claim::notified);
     wait_for(answers, round);
     agreed = agreed && i_won != other_won && w.claimed() == (i_won ? claim::notified : claim::cancelled);

@@ -32,6 +32,8 @@ class one_pass {
     bool operator==(std::default_sentinel_t) const { return range_->next_ == range_->size_; }
 
    private:
+    bool over() const { return range_->next_ == range_->size_; }
+
     one_pass* range_;
   };
 
