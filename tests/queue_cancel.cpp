@@ -314,3 +314,14 @@ TEST_CASE_METHOD(queue_case, "queue: who was given something may find it destroy
   });
   CHECK(seen == "a returned 1@0, put 2 returned@0");
 }
+
+TEST_CASE_METHOD(queue_case, "queue: a get that timed out leaves no getter behind", "[WF-17][Q-18]") {
+  run([&] {
+    queue<int> q;
+    seen(fibers::move_on_after(1s, [&] { return q.get(); }).has_value() ? "got one" : "timed out");
+    q.put(7);
+    seen(std::to_string(q.size()) + " in it");
+    seen(std::to_string(q.get()));
+  });
+  CHECK(seen == "timed out@1, 1 in it@1, 7@1");
+}

@@ -377,7 +377,10 @@ TEST_CASE("signal: one that comes as main ends interrupts it or does nothing, an
   std::atomic<bool> stop = false;
   std::thread sender([&] {
     for (int round = 0; !stop;) {
-      if (rounds.load() == round) continue;
+      if (rounds.load() == round) {
+        std::this_thread::yield();
+        continue;
+      }
       ++round;
       std::raise(SIGUSR1);
     }
@@ -386,8 +389,9 @@ TEST_CASE("signal: one that comes as main ends interrupts it or does nothing, an
   while (seen.size() < 2) {
     seen.insert(run_interrupted(watching({SIGUSR1}), [&] {
       ++rounds;
-      int const yields = 1 << (rounds % 16);  // from less than a thread needs to notice, to much more
-      for (int i = 0; i < yields; ++i) fibers::this_task::yield();
+      for (int i = 0; i < rounds % 500; ++i) fibers::this_task::yield();
+      if (rounds % 2 == 0) std::this_thread::yield();  // where the threads share a processor
+      fibers::this_task::yield();
     }));
   }
   stop = true;
