@@ -6,6 +6,8 @@
 #include <fibers/this_task.hpp>
 #include <fibers/timeout.hpp>
 #include <fibers/wait.hpp>
+#include <optional>
+#include <vector>
 
 #include "catch.hpp"
 #include "one_pass.hpp"
@@ -17,7 +19,6 @@ using fibers::sleep_for;
 using fibers::spawn;
 using fibers::task;
 using fibers::task_handle;
-using fibers::testing::counted;
 using fibers::testing::how;
 using fibers::testing::one_pass;
 using fibers::testing::virtual_time;

@@ -4,8 +4,9 @@
 
 #include <fibers/error.hpp>
 #include <fibers/exception_group.hpp>
-#include <sstream>
-#include <system_error>
+#include <memory>
+#include <optional>
+#include <vector>
 
 #include "catch.hpp"
 #include "record.hpp"

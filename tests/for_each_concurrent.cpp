@@ -7,6 +7,7 @@
 #include <fibers/timeout.hpp>
 #include <list>
 #include <memory>
+#include <vector>
 
 #include "catch.hpp"
 #include "one_pass.hpp"

@@ -8,6 +8,8 @@
 #include <fibers/timeout.hpp>
 #include <functional>
 #include <list>
+#include <memory>
+#include <vector>
 
 #include "catch.hpp"
 #include "one_pass.hpp"

@@ -3,17 +3,16 @@
 // gather() of tasks and handles: asyncio's rules, under which the tasks go on whatever comes of the gathering.
 
 #include <fibers/gather.hpp>
-#include <fibers/shield.hpp>
 #include <fibers/this_task.hpp>
-#include <fibers/timeout.hpp>
 #include <list>
+#include <memory>
+#include <vector>
 
 #include "catch.hpp"
 #include "one_pass.hpp"
 #include "record.hpp"
 
 using namespace std::chrono_literals;
-using fibers::cancelled_error;
 using fibers::gather;
 using fibers::outcome;
 using fibers::return_exceptions;
@@ -21,7 +20,6 @@ using fibers::sleep_for;
 using fibers::spawn;
 using fibers::task;
 using fibers::task_handle;
-using fibers::testing::counted;
 using fibers::testing::how;
 using fibers::testing::one_pass;
 using fibers::testing::virtual_time;
@@ -40,20 +38,6 @@ task<int> failing(int seconds, char const* text = "no") {
   return spawn([seconds, text]() -> int {
     sleep_for(std::chrono::seconds(seconds));
     throw std::runtime_error(text);
-  });
-}
-
-/// Answers a cancel so: "swallows" it, "fails", or takes its time and goes.
-task<int> answering(std::string answer, int seconds) {
-  return spawn([answer, seconds] {
-    try {
-      sleep_for(99s);
-    } catch (cancelled_error const&) {
-      sleep_for(std::chrono::seconds(seconds));
-      if (answer == "fails") throw std::runtime_error("clean-up");
-      if (answer == "goes") throw;
-    }
-    return seconds;
   });
 }
 

@@ -6,24 +6,20 @@
 #include <fibers/shield.hpp>
 #include <fibers/this_task.hpp>
 #include <fibers/timeout.hpp>
-#include <list>
+#include <vector>
 
 #include "catch.hpp"
-#include "one_pass.hpp"
 #include "record.hpp"
 
 using namespace std::chrono_literals;
 using fibers::cancelled_error;
 using fibers::gather;
-using fibers::outcome;
 using fibers::return_exceptions;
 using fibers::sleep_for;
 using fibers::spawn;
 using fibers::task;
 using fibers::task_handle;
-using fibers::testing::counted;
 using fibers::testing::how;
-using fibers::testing::one_pass;
 using fibers::testing::virtual_time;
 namespace this_task = fibers::this_task;
 
@@ -33,13 +29,6 @@ task<int> sleeper(int seconds) {
   return spawn([seconds] {
     sleep_for(std::chrono::seconds(seconds));
     return seconds;
-  });
-}
-
-task<int> failing(int seconds, char const* text = "no") {
-  return spawn([seconds, text]() -> int {
-    sleep_for(std::chrono::seconds(seconds));
-    throw std::runtime_error(text);
   });
 }
 
@@ -57,26 +46,7 @@ task<int> answering(std::string answer, int seconds) {
   });
 }
 
-template <class T>
-std::string text(outcome<T> const& result) {
-  return how([&] { return result.value(); });
-}
-
-std::string text(std::vector<int> const& numbers) {
-  std::string all;
-  for (int const each : numbers) all += std::to_string(each);
-  return all;
-}
-
-std::string text(std::vector<outcome<int>> const& outcomes) {
-  std::string all;
-  for (auto const& each : outcomes) all += (all.empty() ? "" : "; ") + text(each);
-  return all;
-}
-
 }  // namespace
-
-// --- the caller is cancelled ---
 
 TEST_CASE_METHOD(virtual_time, "gather: cancelled, it passes that on to every task", "[GA-11]") {
   run([&] {

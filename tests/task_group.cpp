@@ -7,8 +7,6 @@
 #include <fibers/this_task.hpp>
 #include <functional>
 #include <memory>
-#include <optional>
-#include <vector>
 
 #include "catch.hpp"
 #include "record.hpp"

@@ -4,18 +4,14 @@
 
 #include <fibers/task_group.hpp>
 #include <fibers/this_task.hpp>
-#include <memory>
-#include <vector>
 
 #include "catch.hpp"
 #include "record.hpp"
 
 using namespace std::chrono_literals;
-using Catch::Matchers::ContainsSubstring;
 using fibers::cancelled_error;
 using fibers::exception_group;
 using fibers::sleep_for;
-using fibers::spawn;
 using fibers::task_group;
 using fibers::task_handle;
 using fibers::with_task_group;
@@ -35,8 +31,6 @@ struct refusal : std::runtime_error {
 std::string count() { return std::to_string(this_task::cancelling()); }
 
 }  // namespace
-
-// --- the body fails ---
 
 TEST_CASE_METHOD(virtual_time, "task group: a body that throws cancels the children, and comes out in the group",
                  "[TG-10]") {

@@ -12,14 +12,11 @@
 
 using namespace std::chrono_literals;
 using fibers::cancelled_error;
-using fibers::exception_group;
 using fibers::sleep_for;
 using fibers::spawn;
 using fibers::task_group;
-using fibers::task_handle;
 using fibers::with_task_group;
 using fibers::with_timeout;
-using fibers::testing::counted;
 using fibers::testing::how;
 using fibers::testing::virtual_time;
 namespace this_task = fibers::this_task;

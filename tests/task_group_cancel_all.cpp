@@ -2,23 +2,17 @@
 
 // cancel_all(): the children there are now, also those that swallowed a request before; the group goes on.
 
-#include <fibers/shield.hpp>
 #include <fibers/task_group.hpp>
 #include <fibers/this_task.hpp>
-#include <fibers/timeout.hpp>
 
 #include "catch.hpp"
 #include "record.hpp"
 
 using namespace std::chrono_literals;
 using fibers::cancelled_error;
-using fibers::exception_group;
 using fibers::sleep_for;
-using fibers::spawn;
 using fibers::task_group;
-using fibers::task_handle;
 using fibers::with_task_group;
-using fibers::with_timeout;
 using fibers::testing::counted;
 using fibers::testing::how;
 using fibers::testing::virtual_time;
@@ -45,8 +39,6 @@ void slow_to_end(fibers::duration clean_up) {
 }
 
 }  // namespace
-
-// --- cancel_all() ---
 
 TEST_CASE_METHOD(virtual_time, "cancel_all: cancels the children there are now, and the group goes on") {
   run([&] {
@@ -175,5 +167,5 @@ TEST_CASE_METHOD(virtual_time, "cancel_all: says who asked, through what and whe
   });
   CHECK(seen.contains("enough"));
   CHECK(seen.contains("'main'"));
-  CHECK(seen.contains("task_group_cancel.cpp:"));
+  CHECK(seen.contains("task_group_cancel_all.cpp:"));
 }

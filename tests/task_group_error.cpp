@@ -4,18 +4,15 @@
 
 #include <fibers/task_group.hpp>
 #include <fibers/this_task.hpp>
-#include <memory>
-#include <vector>
+#include <functional>
 
 #include "catch.hpp"
 #include "record.hpp"
 
 using namespace std::chrono_literals;
-using Catch::Matchers::ContainsSubstring;
 using fibers::cancelled_error;
 using fibers::exception_group;
 using fibers::sleep_for;
-using fibers::spawn;
 using fibers::task_group;
 using fibers::task_handle;
 using fibers::with_task_group;

@@ -4,22 +4,16 @@
 
 #include <fibers/task_group.hpp>
 #include <fibers/this_task.hpp>
-#include <memory>
-#include <vector>
 
 #include "catch.hpp"
 #include "record.hpp"
 
 using namespace std::chrono_literals;
-using Catch::Matchers::ContainsSubstring;
 using fibers::cancelled_error;
 using fibers::exception_group;
 using fibers::sleep_for;
-using fibers::spawn;
 using fibers::task_group;
-using fibers::task_handle;
 using fibers::with_task_group;
-using fibers::testing::counted;
 using fibers::testing::how;
 using fibers::testing::virtual_time;
 namespace this_task = fibers::this_task;
@@ -139,7 +133,8 @@ TEST_CASE_METHOD(virtual_time,
           });
         });
       } catch (fibers::deadlock_error const& error) {
-        bool const names = std::string(error.what()).find("'stuck' waits at task_group_nested.cpp") != std::string::npos;
+        bool const names =
+            std::string(error.what()).find("'stuck' waits at task_group_nested.cpp") != std::string::npos;
         throw std::runtime_error(names ? "deadlock of 'stuck'" : error.what());
       }
     }));

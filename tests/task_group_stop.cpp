@@ -15,7 +15,6 @@ using fibers::cancelled_error;
 using fibers::sleep_for;
 using fibers::spawn;
 using fibers::task_group;
-using fibers::task_handle;
 using fibers::with_task_group;
 using fibers::testing::counted;
 using fibers::testing::how;

@@ -7,20 +7,19 @@
 #include <fibers/timeout.hpp>
 #include <fibers/wait.hpp>
 #include <list>
+#include <vector>
 
 #include "catch.hpp"
 #include "one_pass.hpp"
 #include "record.hpp"
 
 using namespace std::chrono_literals;
-using Catch::Matchers::ContainsSubstring;
 using fibers::return_when;
 using fibers::sleep_for;
 using fibers::spawn;
 using fibers::task;
 using fibers::task_handle;
 using fibers::wait_result;
-using fibers::testing::counted;
 using fibers::testing::how;
 using fibers::testing::one_pass;
 using fibers::testing::virtual_time;
