@@ -210,6 +210,7 @@ TEST_CASE("request: passes from a task of one loop to the task of another that i
           throw;
         }
       });
+      fibers::this_task::yield();  // it has begun
       far = task.handle();
       there = true;
       task.wait();

@@ -389,9 +389,8 @@ TEST_CASE("signal: one that comes as main ends interrupts it or does nothing, an
   while (seen.size() < 2) {
     seen.insert(run_interrupted(watching({SIGUSR1}), [&] {
       ++rounds;
-      for (int i = 0; i < rounds % 500; ++i) fibers::this_task::yield();
       if (rounds % 2 == 0) std::this_thread::yield();  // where the threads share a processor
-      fibers::this_task::yield();
+      for (int i = 0; i < rounds % 500; ++i) fibers::this_task::yield();
     }));
   }
   stop = true;

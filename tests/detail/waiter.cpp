@@ -16,8 +16,7 @@ boost::source_location const place = BOOST_CURRENT_LOCATION;
 
 // Of more or less length, so that either may come first, also where threads share a processor.
 void hesitate(int round) {
-  for (int volatile left = round % 100; left > 0; left = left - 1) {
-  }
+  for (int left = round % 100; left > 0; --left) asm volatile("");
   for (int left = round % 3; left > 0; --left) std::this_thread::yield();
 }
 
