@@ -81,6 +81,34 @@ void boost_round_trip(benchmark::State& state) {
 }
 BENCHMARK(boost_round_trip)->UseRealTime();
 
+// One thread's task puts, the other's gets.
+void our_messages_2_threads(benchmark::State& state) {
+  fibers::queue<int> queue(static_cast<std::size_t>(state.range(0)));
+  std::jthread const other([&] {
+    fibers::run([&] {
+      for (auto const item : queue) benchmark::DoNotOptimize(item);
+    });
+  });
+  fibers::run([&] {
+    for (auto _ : state) queue.put(1);
+    queue.shutdown();
+  });
+  state.SetItemsProcessed(state.iterations());
+}
+BENCHMARK(our_messages_2_threads)->Arg(1)->Arg(128)->UseRealTime();
+
+void boost_messages_2_threads(benchmark::State& state) {
+  // It holds one item less than its size, which must be a power of two.
+  boost::fibers::buffered_channel<int> channel(static_cast<std::size_t>(state.range(0)));
+  std::jthread const other([&] {
+    for (auto const item : channel) benchmark::DoNotOptimize(item);
+  });
+  for (auto _ : state) channel.push(1);
+  channel.close();
+  state.SetItemsProcessed(state.iterations());
+}
+BENCHMARK(boost_messages_2_threads)->Arg(2)->Arg(128)->UseRealTime();
+
 }  // namespace
 
 BENCHMARK_MAIN();
