@@ -28,23 +28,4 @@ void with_gather_group(std::function<void(task_group&)> const& body, boost::sour
   std::rethrow_exception(errors.front());
 }
 
-void call_slots::take(boost::source_location const& place) {
-  auto& self = enter(place);
-  std::unique_lock guard(lock_);
-  if (free_ > 0) {
-    --free_;
-    return;
-  }
-  waiter w(self, place);
-  waiters_.wait(guard, w);
-}
-
-void call_slots::give_back() noexcept {
-  std::unique_lock guard(lock_);
-  auto* const next = waiters_.claim_first();
-  if (next == nullptr) ++free_;
-  guard.unlock();
-  if (next != nullptr) wake(*next);
-}
-
 }  // namespace fibers::detail

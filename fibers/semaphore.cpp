@@ -29,17 +29,9 @@ void semaphore::check(count permits) const {
 // Gives permits to those whose turn it is; ends with the lock given up.
 void semaphore::serve(std::unique_lock<detail::spinlock>& guard) noexcept {
   detail::wait_list served;
-  while (auto* const first = waiters_.first()) {
-    auto const wanted = static_cast<entry*>(first)->wanted;
-    if (wanted > available_) break;
-    waiters_.remove(*first);
-    if (!first->sleeper.try_claim(detail::claim::notified)) {  // cancelled just now
-      detail::wait_list::orphan(*first);
-      continue;
-    }
-    available_ -= wanted;
-    served.push(*first);
-  }
+  waiters_.serve(
+      served, [this](detail::wait_entry& first) { return static_cast<entry&>(first).wanted <= available_; },
+      [this](detail::wait_entry& first) { available_ -= static_cast<entry&>(first).wanted; });
   guard.unlock();
   served.wake_all();
 }

@@ -23,17 +23,9 @@ void shared_mutex::take(wish w) noexcept {
 // Gives it to those whose turn it is; ends with the lock given up.
 void shared_mutex::serve(std::unique_lock<detail::spinlock>& guard) noexcept {
   detail::wait_list served;
-  while (auto* const first = waiters_.first()) {
-    auto const wanted = static_cast<entry*>(first)->wanted;
-    if (!may_have(wanted)) break;
-    waiters_.remove(*first);
-    if (!first->sleeper.try_claim(detail::claim::notified)) {  // cancelled just now
-      detail::wait_list::orphan(*first);
-      continue;
-    }
-    take(wanted);
-    served.push(*first);
-  }
+  waiters_.serve(
+      served, [this](detail::wait_entry& first) { return may_have(static_cast<entry&>(first).wanted); },
+      [this](detail::wait_entry& first) { take(static_cast<entry&>(first).wanted); });
   guard.unlock();
   served.wake_all();
 }

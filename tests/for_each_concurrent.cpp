@@ -2,9 +2,10 @@
 
 // Many at a time, but not all.
 
-#include <fibers/gather.hpp>
+#include <fibers/for_each_concurrent.hpp>
 #include <fibers/this_task.hpp>
 #include <fibers/timeout.hpp>
+#include <fibers/wait.hpp>
 #include <list>
 #include <memory>
 #include <vector>

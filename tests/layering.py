@@ -24,7 +24,7 @@ ROWS = [
     # 4 scopes
     ["timeout", "shield", "exception_group", "task_group", "wait", "gather", "race"],
     # 5 sync
-    ["event", "mutex", "shared_mutex", "condition_variable", "semaphore", "barrier", "latch", "queue",
+    ["event", "mutex", "shared_mutex", "condition_variable", "semaphore", "for_each_concurrent", "barrier", "latch", "queue",
      "get_any"],
     # 6 world
     ["thread", "asio", "boost_fiber"],

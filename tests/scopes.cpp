@@ -10,6 +10,7 @@
 #include "scopes.hpp"
 
 #include <array>
+#include <fibers/for_each_concurrent.hpp>
 #include <fibers/gather.hpp>
 #include <fibers/race.hpp>
 #include <fibers/shield.hpp>

@@ -366,7 +366,8 @@ TEST_CASE("handle: an empty one says so") {
   CHECK_THROWS_AS(owner.on_done([] {}), invalid_state_error);
 }
 
-TEST_CASE_METHOD(virtual_time, "task: its owner may end it though it waits for its owner, directly or through another") {
+TEST_CASE_METHOD(virtual_time,
+                 "task: its owner may end it though it waits for its owner, directly or through another") {
   bool const through_another = GENERATE(false, true);
   run([&] {
     auto parent = spawn([&] {

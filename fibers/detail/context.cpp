@@ -16,7 +16,7 @@ context_switch::context_switch() noexcept {
 
 void context_switch::create(context& made, stack memory, void (*function)(void*), void* argument) noexcept {
   auto const size = static_cast<std::size_t>(memory.top - memory.bottom);
-  beginning first{this, function, argument};
+  beginning first{function, argument};
 #if defined(FIBERS_ADDRESS_SANITIZER)
   made.sanitizer_stack_ = memory.bottom;
   made.sanitizer_size_ = size;
@@ -35,7 +35,7 @@ void context_switch::create(context& made, stack memory, void (*function)(void*)
 // The lowest frame of each fiber. It first goes back to create(), having read what that keeps on its stack.
 void context_switch::begin(boost::context::detail::transfer_t creator) noexcept {
   auto const first = *static_cast<beginning*>(creator.data);
-  first.switcher->arrive(boost::context::detail::jump_fcontext(creator.fctx, nullptr).fctx, nullptr);
+  arrive(boost::context::detail::jump_fcontext(creator.fctx, nullptr).fctx, nullptr);
   *thread_.exceptions = {};
   first.function(first.argument);
   std::abort();  // it never returns

@@ -76,10 +76,6 @@ class loop {
   void ring() noexcept { inbox_.ring(); }
   void on_ring(std::function<void()> f) { on_ring_ = std::move(f); }
 
-  /// Something outside is under way that will post: so nothing is a deadlock, and virtual time stands still. Any
-  /// thread.
-  void outside_work(int change) noexcept { outside_work_.fetch_add(change); }
-
   /// Calls it before the next turn, which comes soon.
   void call_back_later(std::unique_ptr<done_callback> callback) noexcept {
     *callbacks_end_ = std::move(callback);
@@ -115,7 +111,6 @@ class loop {
   timer_queue timers_;
   std::unique_ptr<parker> parker_;
   inbox inbox_;
-  std::atomic<int> outside_work_ = 0;
   std::function<void()> on_ring_;
   boost::intrusive::list<task_state> tasks_;
   std::unique_ptr<done_callback> callbacks_;  // in the order in which they became due

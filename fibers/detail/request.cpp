@@ -34,12 +34,25 @@ bool count(task_state& task, cancel_frame& frame, cancelled_error error) noexcep
   return true;
 }
 
+// Takes the task's wait back, unless it is over: the pending request will be thrown. Gives the lock up.
+void withdraw(task_state& task, std::unique_lock<spinlock>& guard) noexcept {
+  if (!task.waiter()->try_claim(claim::cancelled)) return;
+  task.cancels().take();
+  guard.unlock();
+  task.loop().make_ready(task);
+}
+
+// Can the pending request be thrown where the task sleeps? Under lock.
+bool may_be_thrown(task_state& task) noexcept {
+  return task.cancels().deliverable() && task.waiter()->response() != on_cancel::hold;
+}
+
 // Decides about what is pending. If that is to pass it on: to what.
 awaited_tasks* serve(task_state& task) noexcept {
   if (task.stage() != stage::suspended) return nullptr;
   auto& w = *task.waiter();
   std::unique_lock guard(task.lock());
-  if (!task.cancels().deliverable() || w.response() == on_cancel::hold) return nullptr;
+  if (!may_be_thrown(task)) return nullptr;
 
   if (auto* const awaited = w.awaited()) {
     if (w.claimed() != claim::none) return nullptr;  // it has what it waited for
@@ -50,16 +63,24 @@ awaited_tasks* serve(task_state& task) noexcept {
     awaited->on_path = true;
     return awaited;
   }
-  if (w.try_claim(claim::cancelled)) {
-    task.cancels().take();
-    guard.unlock();
-    task.loop().make_ready(task);
-  }
+  withdraw(task, guard);
   return nullptr;
 }
 
 bool is_on_path(task_state const& task) noexcept {
   return task.stage() == stage::suspended && task.waiter()->awaited() != nullptr && task.waiter()->awaited()->on_path;
+}
+
+// Does it wait for the other, directly or through others of this thread's loop?
+bool waits_for(task_state const& task, task_state const& other) noexcept {
+  for (auto const* step = &task; is_here(*step) && step->stage() == stage::suspended;) {
+    auto const* const awaited = step->waiter()->awaited();
+    if (awaited == nullptr) return false;
+    if (std::find(awaited->tasks.begin(), awaited->tasks.end(), &other) != awaited->tasks.end()) return true;
+    if (awaited->tasks.size() != 1 || awaited->tasks.front() == &task) return false;
+    step = awaited->tasks.front();
+  }
+  return false;
 }
 
 // Asks one more of the tasks; null: there are no more that concern this thread.
@@ -86,11 +107,7 @@ awaited_tasks* leave(awaited_tasks& awaited) noexcept {
   auto& task = *awaited.sleeper;
   std::unique_lock guard(task.lock());
   task.cancels().rearm(awaited.error);
-  if (task.waiter()->try_claim(claim::cancelled)) {
-    task.cancels().take();
-    guard.unlock();
-    task.loop().make_ready(task);
-  }
+  withdraw(task, guard);
   return awaited.back;
 }
 
@@ -118,31 +135,12 @@ void request_cancel(task_state& task, cancel_frame& scope, cancelled_error error
   if (count(task, scope, std::move(error))) serve_request(task);
 }
 
-namespace {
-
-// On this thread's loop.
-bool waits_for(task_state const& task, task_state const& other) noexcept {
-  for (auto const* step = &task; is_here(*step) && step->stage() == stage::suspended;) {
-    auto const* const awaited = step->waiter()->awaited();
-    if (awaited == nullptr) return false;
-    if (std::find(awaited->tasks.begin(), awaited->tasks.end(), &other) != awaited->tasks.end()) return true;
-    if (awaited->tasks.size() != 1 || awaited->tasks.front() == &task) return false;
-    step = awaited->tasks.front();
-  }
-  return false;
-}
-
-}  // namespace
-
 void request_end(task_state& task, task_state* owner, cancelled_error error) noexcept {
   if (owner == nullptr || !waits_for(task, *owner)) {
     request_cancel(task, std::move(error));
   } else if (count(task, task.cancels().outermost(), std::move(error))) {
     std::unique_lock guard(task.lock());
-    if (!task.cancels().deliverable() || !task.waiter()->try_claim(claim::cancelled)) return;
-    task.cancels().take();
-    guard.unlock();
-    task.loop().make_ready(task);
+    if (may_be_thrown(task)) withdraw(task, guard);
   }
 }
 

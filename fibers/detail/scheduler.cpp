@@ -139,8 +139,6 @@ bool scheduler::sleep() {
   auto deadline = timers_.next();
   if (!virtual_time_) {
     deadline = std::min(deadline, trim());
-  } else if (outside_work_.load() > 0) {
-    deadline = time_point::max();
   } else if (deadline == time_point::max() && inbox_.empty()) {
     return false;
   }

@@ -8,7 +8,7 @@
 //
 // However a wait ends, the lock is held again. A notification reaches a task that can use it: one that is being
 // cancelled passes it on. So a wait may end without need, and what it is for must be looked at again, as wait(lock,
-// predicate) does. For tasks of all threads' loops.
+// predicate) does. It must outlive every wait(), also one that was notified. For tasks of all threads' loops.
 
 #include <boost/assert/source_location.hpp>
 #include <cstddef>

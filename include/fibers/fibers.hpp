@@ -30,6 +30,7 @@
 #include <fibers/shared_mutex.hpp>
 #include <fibers/condition_variable.hpp>
 #include <fibers/semaphore.hpp>
+#include <fibers/for_each_concurrent.hpp>
 #include <fibers/barrier.hpp>
 #include <fibers/latch.hpp>
 #include <fibers/queue.hpp>

@@ -19,23 +19,17 @@
 
 #include <cxxabi.h>
 
-#include <algorithm>
 #include <array>
 #include <boost/assert/source_location.hpp>
 #include <exception>
-#include <fibers/detail/spinlock.hpp>
 #include <fibers/detail/suspend.hpp>
 #include <fibers/detail/task_body.hpp>
-#include <fibers/detail/wait_list.hpp>
 #include <fibers/outcome.hpp>
 #include <fibers/task.hpp>
 #include <fibers/task_group.hpp>
-#include <fibers/this_task.hpp>
 #include <fibers/wait.hpp>
 #include <functional>
-#include <iterator>
 #include <list>
-#include <mutex>
 #include <ranges>
 #include <span>
 #include <tuple>
@@ -269,67 +263,6 @@ auto gather(return_exceptions_t, Range&& tasks, boost::source_location const& pl
   std::vector<detail::outcome_of<result>> outcomes;
   for (auto const& task : shared) outcomes.push_back(detail::take_outcome<result>(*task));
   return outcomes;
-}
-
-// --- many at a time, but not all ---
-
-namespace detail {
-
-/// How many more calls there may be at a time.
-class call_slots {
- public:
-  explicit call_slots(std::size_t limit) noexcept : free_(limit) {}
-  /// Suspends until there is one.
-  void take(boost::source_location const& place);
-  void give_back() noexcept;
-
- private:
-  spinlock lock_;  // guards what follows
-  std::size_t free_;
-  wait_list waiters_;
-};
-
-/// One that was taken; goes with the call.
-struct call_slot {
-  explicit call_slot(call_slots& from) noexcept : slots(&from) {}
-  call_slot(call_slot&& other) noexcept : slots(std::exchange(other.slots, nullptr)) {}
-  ~call_slot() {
-    if (slots != nullptr) slots->give_back();
-  }
-  call_slots* slots;
-};
-
-}  // namespace detail
-
-/// Calls f(element) for each element of a range, at most `limit` of them at a time, in the tasks of a group: errors and
-/// cancellation are as with_task_group() has them. The range is gone through by the caller, and may suspend; an element
-/// is taken when there is room for its call. Suspends. Throws std::invalid_argument for a limit of 0.
-template <std::ranges::input_range Range, class F>
-void for_each_concurrent(Range&& range, std::size_t limit, F f,
-                         boost::source_location const& place = BOOST_CURRENT_LOCATION) {
-  if (limit == 0) throw std::invalid_argument("fibers: for_each_concurrent() with a limit of 0 would never begin");
-  detail::call_slots slots(limit);
-  with_task_group(
-      [&](task_group& group) {
-        detail::enter(place);
-        auto next = std::ranges::begin(range);
-        auto const end = std::ranges::end(range);
-        for (bool first = true;; first = false) {
-          slots.take(place);
-          detail::call_slot slot(slots);
-          if (!first) ++next;
-          if (next == end) break;
-          detail::enter(place);  // a call that failed meanwhile
-          if constexpr (std::ranges::forward_range<Range>) {
-            group.spawn([&f, next, slot = std::move(slot)] { std::invoke(f, *next); }, place);
-          } else {
-            group.spawn([&f, element = std::ranges::range_value_t<Range>(*next),
-                         slot = std::move(slot)]() mutable { std::invoke(f, std::move(element)); },
-                        place);
-          }
-        }
-      },
-      place);
 }
 
 }  // namespace fibers

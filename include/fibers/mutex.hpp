@@ -11,6 +11,7 @@
 // for somebody.
 //
 // It has no owner: any task may unlock it. For tasks of all threads' loops; may be held across suspensions.
+// It must outlive the lock() of everyone who waits.
 // Invariant: while somebody stands in the list, it is locked or kept.
 
 #include <boost/assert/source_location.hpp>

@@ -168,8 +168,8 @@ auto move_on_after(time_limit limit, F&& body, boost::source_location const& pla
   return detail::call_and_move_on<F>(limit.from_now(), limit.length(), body, place);
 }
 
-/// Calls `body` with a limit. As with_timeout(), but with a limit of zero or less the body is not called at all: then this
-/// yields, and throws.
+/// Calls `body` with a limit. As with_timeout(), but with a limit of zero or less the body is not called at all: then
+/// this yields, and throws.
 template <detail::body F>
 detail::result_of<F> wait_for(F&& body, time_limit limit,
                               boost::source_location const& place = BOOST_CURRENT_LOCATION) {

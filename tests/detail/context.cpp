@@ -100,19 +100,6 @@ TEST_CASE("context: a fiber goes on where it stopped, with its locals") {
   CHECK(log == texts{"0", "outside", "1", "outside", "2", "outside", "outside"});
 }
 
-TEST_CASE("context: begun() tells whether there is a fiber to go on with") {
-  context none;
-  CHECK_FALSE(none.begun());
-  context_switch switcher;
-  auto const memory = pool().allocate();
-  switcher.create(
-      none, memory, [](void*) {}, nullptr);
-  CHECK(none.begun());
-  context_switch::forget(none);
-  CHECK_FALSE(none.begun());
-  pool().release(memory);
-}
-
 TEST_CASE("context: `throw;` after a stop in a handler throws what that fiber caught, in either order") {
   texts log;
   fiber a(rethrows_after_stop("a", log)), b(rethrows_after_stop("b", log));

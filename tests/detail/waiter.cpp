@@ -36,15 +36,6 @@ TEST_CASE("waiter: exactly one claim succeeds, and its reason stays") {
   CHECK(w.claimed() == claim::cancelled);
 }
 
-TEST_CASE("waiter: armed anew it can be claimed again") {
-  waiter w(*task, place);
-  REQUIRE(w.try_claim(claim::notified));
-  w.rearm();
-  CHECK(w.claimed() == claim::none);
-  CHECK(w.try_claim(claim::closed));
-  CHECK(w.claimed() == claim::closed);
-}
-
 TEST_CASE("waiter: of two threads that claim at once one wins, whichever it is") {
   std::atomic<waiter*> shared = nullptr;
   std::atomic<bool> stop = false, other_won = false;

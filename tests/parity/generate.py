@@ -1,4 +1,4 @@
-"""Random scenarios: small concurrent programs that keep clear of what SCENARIO leaves undecided.
+"""Random scenarios for the player: small concurrent programs in which the order within one instant rarely matters.
 
 generate.py --seed S --count N    prints N scenarios, a line each; the same for the same seed
 """

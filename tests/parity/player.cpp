@@ -355,8 +355,7 @@ class statement {
 
   returned spawn() {
     auto& self = around_.play.records.emplace_back();
-    register_task(around_.play, self, word(1),
-                  fibers::spawn(make_body(around_.play, self, body(2), nullptr)).detach());
+    register_task(around_.play, self, word(1), fibers::spawn(make_body(around_.play, self, body(2), nullptr)).detach());
     return {};
   }
   returned cancel() {

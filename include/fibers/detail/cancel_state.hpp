@@ -30,8 +30,8 @@ enum class request_stage : std::uint8_t { none, pending, taken };
 struct cancel_frame {
   cancel_frame* outer = nullptr;
   unsigned unwinding = 0;  // how many exceptions were unwinding the stack when it was opened
-  unsigned count = 0;  // requests not taken back by uncancel
-  unsigned fresh = 0;  // those of them that were not thrown yet: at most one batch, of which one is thrown
+  unsigned count = 0;      // requests not taken back by uncancel
+  unsigned fresh = 0;      // those of them that were not thrown yet: at most one batch, of which one is thrown
   request_stage stage = request_stage::none;
   cancelled_error error = {};  // what is, or will be, thrown
 };

@@ -27,9 +27,6 @@ class context {
   context(context const&) = delete;
   context& operator=(context const&) = delete;
 
-  /// Is there a fiber to go on with, or has it not begun?
-  bool begun() const noexcept { return stopped_at_ != nullptr; }
-
  private:
   friend class context_switch;
 

@@ -14,7 +14,6 @@ struct inbox_entry {
   enum note : std::uint8_t {
     wake = 1,     ///< its wait was claimed by another thread: make it ready
     request = 2,  ///< it was asked to cancel: see whether it sleeps in a wait that can be taken back
-    start = 4,    ///< it was spawned by another thread
   };
 
   std::atomic<std::uint8_t> notes = 0;

@@ -18,8 +18,8 @@ bool request_cancel(task_state& task, cancelled_error error) noexcept;
 /// From a scope of the task itself, entered in this frame. The task's own thread.
 void request_cancel(task_state& task, cancel_frame& scope, cancelled_error error) noexcept;
 
-/// From the owner, which waits for the task from now on and cannot be cut short. If the task waits for the owner, directly or
-/// through others, it would never learn of a request that is passed on: then its wait is withdrawn.
+/// From the owner, which waits for the task from now on and cannot be cut short. If the task waits for the owner,
+/// directly or through others, it would never learn of a request that is passed on: then its wait is withdrawn.
 void request_end(task_state& task, task_state* owner, cancelled_error error) noexcept;
 
 /// What a scope that the task enters now measures itself against. Other threads may just be counting their requests.

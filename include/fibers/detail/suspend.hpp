@@ -31,7 +31,8 @@ void put_request_back(task_state& task) noexcept;
 [[noreturn]] void throw_lost_wait(task_state& task, claim how);
 
 /// How a wait ended: throws the request if it was cancelled, deadlock_error if it was closed, invalid_state_error if
-/// what it waited for is gone. A part of its caller, since each frame between a throw and its handler costs 130 ns, and one with something to destroy 400 ns.
+/// what it waited for is gone. A part of its caller, since each frame between a throw and its handler costs 130 ns, and
+/// one with something to destroy 400 ns.
 [[gnu::always_inline]] inline void settle(task_state& task, claim how) {
   if (how == claim::notified) [[likely]]
     return;

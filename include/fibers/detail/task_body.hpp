@@ -50,9 +50,7 @@ class result_slot {
       return std::move(*value_);
     }
   }
-  R copy() const
-    requires(!std::is_void_v<R>)
-  {
+  R copy() const requires(!std::is_void_v<R>) {
     if constexpr (std::is_reference_v<R>) {
       return **value_;
     } else {
@@ -61,9 +59,9 @@ class result_slot {
   }
 
  private:
-  using stored = std::conditional_t<
-      std::is_void_v<R>, std::monostate,
-      std::conditional_t<std::is_reference_v<R>, std::remove_reference_t<R>*, std::remove_cv_t<R>>>;
+  using stored =
+      std::conditional_t<std::is_void_v<R>, std::monostate,
+                         std::conditional_t<std::is_reference_v<R>, std::remove_reference_t<R>*, std::remove_cv_t<R>>>;
   std::optional<stored> value_;
 };
 

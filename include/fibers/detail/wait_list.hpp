@@ -59,6 +59,20 @@ class wait_list {
     return entries_.empty() ? nullptr : &entries_.front();
   }
 
+  /// Takes out and claims, from the front on, those whose turn `may_have(entry)` says it is, and calls take(entry) for
+  /// each. The caller owes them a wake(), through `served`, without the lock.
+  template <class MayHave, class Take>
+  void serve(wait_list& served, MayHave may_have, Take take) noexcept {
+    for (auto* next = first(); next != nullptr && may_have(*next); next = first()) {
+      remove(*next);
+      bool const claimed = next->sleeper.try_claim(claim::notified);  // else it was cancelled just now
+      orphan(*next);
+      if (!claimed) continue;
+      take(*next);
+      served.push(*next);
+    }
+  }
+
   /// Is there one that nobody had claimed just now? Takes nobody off.
   bool anybody() const noexcept { return !std::all_of(entries_.begin(), entries_.end(), is_claimed()); }
 

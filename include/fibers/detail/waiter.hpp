@@ -80,9 +80,6 @@ class waiter : public wait_entry {
   }
   claim claimed() const noexcept { return claim_.load(std::memory_order_relaxed); }
 
-  /// Armed anew, for a wait in several steps. Only when it stands in no list.
-  void rearm() noexcept { claim_.store(claim::none, std::memory_order_relaxed); }
-
   task_state& task() const noexcept { return task_; }
   boost::source_location const& place() const noexcept { return place_; }
   on_cancel response() const noexcept { return response_; }

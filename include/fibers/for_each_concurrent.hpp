@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// The same for many, a few at a time.
+//
+//   fibers::for_each_concurrent(urls, 10, [](auto const& url) { fetch(url); });
+//
+// A semaphore counts the calls that may begin, and a group waits for them.
+
+#include <boost/assert/source_location.hpp>
+#include <cstddef>
+#include <fibers/detail/suspend.hpp>
+#include <fibers/semaphore.hpp>
+#include <fibers/task_group.hpp>
+#include <functional>
+#include <ranges>
+#include <stdexcept>
+#include <utility>
+
+namespace fibers {
+
+namespace detail {
+
+/// A permit that goes with what it was taken for.
+class moved_permit {
+ public:
+  explicit moved_permit(semaphore& from) noexcept : from_(&from) {}
+  moved_permit(moved_permit&& other) noexcept : from_(std::exchange(other.from_, nullptr)) {}
+  ~moved_permit() {
+    if (from_ != nullptr) from_->release();
+  }
+
+ private:
+  semaphore* from_;
+};
+
+}  // namespace detail
+
+/// Calls f(element) for each element of a range, at most `limit` of them at a time, in the tasks of a group: errors and
+/// cancellation are as with_task_group() has them. The range is gone through by the caller, and may suspend; an element
+/// is taken when there is room for its call. Suspends. Throws std::invalid_argument for a limit of 0.
+template <std::ranges::input_range Range, class F>
+void for_each_concurrent(Range&& range, std::size_t limit, F f,
+                         boost::source_location const& place = BOOST_CURRENT_LOCATION) {
+  if (limit == 0) throw std::invalid_argument("fibers: for_each_concurrent() with a limit of 0 would never begin");
+  semaphore room(limit < static_cast<std::size_t>(semaphore::unbounded) ? static_cast<semaphore::count>(limit)
+                                                                        : semaphore::unbounded);
+  with_task_group(
+      [&](task_group& group) {
+        detail::enter(place);
+        auto next = std::ranges::begin(range);
+        auto const end = std::ranges::end(range);
+        for (bool first = true;; first = false) {
+          room.acquire(1, place);
+          detail::moved_permit permit(room);
+          if (!first) ++next;
+          if (next == end) break;
+          detail::enter(place);  // a call that failed meanwhile
+          if constexpr (std::ranges::forward_range<Range>) {
+            group.spawn([&f, next, permit = std::move(permit)] { std::invoke(f, *next); }, place);
+          } else {
+            group.spawn([&f, element = std::ranges::range_value_t<Range>(*next),
+                         permit = std::move(permit)]() mutable { std::invoke(f, std::move(element)); },
+                        place);
+          }
+        }
+      },
+      place);
+}
+
+}  // namespace fibers
