@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdio>
 #include <fibers/clock.hpp>
+#include <utility>
 
 namespace fibers {
 
@@ -40,6 +41,6 @@ std::string detail::to_string(duration length) {
   return text;
 }
 
-void detail::use_virtual_now(time_point const* now) noexcept { virtual_now = now; }
+time_point const* detail::use_virtual_now(time_point const* now) noexcept { return std::exchange(virtual_now, now); }
 
 }  // namespace fibers

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
 #include <cstring>
+#include <fibers/detail/memory.hpp>
 #include <fibers/error.hpp>
 #include <mutex>
 #include <string_view>
@@ -57,7 +58,7 @@ struct cancelled_error::record {
 };
 
 cancelled_error::cancelled_error(std::string message, cancel_origin origin)
-    : record_(std::make_shared<record>(std::move(message), std::move(origin))) {}
+    : record_(std::allocate_shared<record>(detail::allocator<record>(), std::move(message), std::move(origin))) {}
 
 std::string const& cancelled_error::message() const noexcept {
   static std::string const none;

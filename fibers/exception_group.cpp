@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
+#include <fibers/detail/memory.hpp>
 #include <fibers/error.hpp>
 #include <fibers/exception_group.hpp>
 
@@ -91,7 +92,7 @@ struct half_split {
 
 exception_group::exception_group(std::string message, std::vector<std::exception_ptr> errors)
     : runtime_error(describe(message, checked(errors))),
-      content_(std::make_shared<content>(content{std::move(message), std::move(errors)})) {}
+      content_(std::allocate_shared<content>(detail::allocator<content>(), content{std::move(message), std::move(errors)})) {}
 
 std::vector<std::exception_ptr> exception_group::leaves() const {
   error_list found;

@@ -14,6 +14,7 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "detail/scheduler.hpp"
 #include "detail/signal_watch.hpp"
@@ -74,6 +75,7 @@ void run_main(scheduler& loop, task_state& main) {
   loop.await(main);
   while (!loop.run()) {
     note_deadlock(loop);
+    if (loop.given_up()) give_up(loop);
     auto* const w = main.waiter();
     if (w->response() == on_cancel::hold || !w->try_claim(claim::closed)) give_up(loop);
     wake(*w);
@@ -91,7 +93,7 @@ void end_what_is_left(scheduler& loop, bool virtual_time, duration report_after)
     // Who swallows a request and waits again is asked again, but not for ever.
     while (!loop.run()) {
       note_deadlock(loop);
-      if (++deadlocks == 3) give_up(loop);
+      if (++deadlocks == 3 || loop.given_up()) give_up(loop);
       for (auto const& task : left) request_cancel(*task, make_request({}, cancel_origin::kind::shutdown, {}));
     }
   }
@@ -106,7 +108,8 @@ clock_kind chosen_clock(run_options const& options) {
 
 }  // namespace
 
-void run(run_options const& options, task_state& main, boost::source_location const& place) {
+void run(run_options const& options, task_state& main, std::unique_ptr<parker> how_to_sleep,
+         boost::source_location const& place) {
   if (loop::current() != nullptr) {
     throw invalid_state_error("fibers: run() inside of run() (" + to_string(place) +
                               "): this thread has a loop already; spawn() a task on it");
@@ -121,7 +124,7 @@ void run(run_options const& options, task_state& main, boost::source_location co
   }
   bool const virtual_time = chosen_clock(options) == clock_kind::virtual_time;
   scheduler loop(
-      {.how_to_sleep = virtual_time ? std::unique_ptr<parker>(new virtual_parker) : std::make_unique<thread_parker>(),
+      {.how_to_sleep = how_to_sleep != nullptr ? std::move(how_to_sleep) : parker_of_this_thread(),
        .virtual_time = virtual_time,
        .stack_size = options.stack_size,
        .on_unhandled =
@@ -132,7 +135,9 @@ void run(run_options const& options, task_state& main, boost::source_location co
   loop.add(main, place);  // nothing may throw from here on until it has run
 
   run_main(loop, main);
+  for (auto& watch : loop.watches()) watch.main_ended(loop);
   end_what_is_left(loop, virtual_time, options.shutdown_report_after);
+  for (auto& watch : loop.watches()) watch.ended(loop);
 
   bool const by_others = main.cancels().count() > 1;
   if (signals.has_value() && signals->has_cancelled() != 0 && main.ending() == ending::cancelled && !by_others) {

@@ -9,7 +9,6 @@
 //
 // Requests are made without the group's lock, since they may call stop callbacks, which may call us.
 
-#include <algorithm>
 #include <fibers/detail/request.hpp>
 #include <fibers/detail/suspend.hpp>
 #include <fibers/task_group.hpp>
@@ -54,7 +53,7 @@ void task_group::start(detail::task_state& child, std::string_view name, boost::
 }
 
 void task_group::child_ended(detail::task_state& child) noexcept {
-  bool const failed = child.ending() == detail::ending::failed;
+  bool failed = child.ending() == detail::ending::failed;
   if (failed) {
     std::unique_lock guard(lock_);
     bool const first = !asked_owner_ && !aborting_;
@@ -69,12 +68,19 @@ void task_group::child_ended(detail::task_state& child) noexcept {
 
   std::unique_lock guard(lock_);
   children_.erase(children_.iterator_to(child));
+  if (failed && is_again(child.error(), child)) failed = false;
   if (failed) failed_.push_back(child);  // with our share in it
   detail::waiter* ready = nullptr;
   if (children_.empty() && waiter_ != nullptr && waiter_->try_claim(detail::claim::notified)) ready = waiter_;
   guard.unlock();
   if (!failed) intrusive_ptr_release(&child);  // its loop still shares in it
   if (ready != nullptr) wake(*ready);
+}
+
+// Does it throw the first child's error only because it waited for that one, and before it was told to end? Then the
+// error counts once. A task that was told, and fetches the error while it cleans up, fails like any other.
+bool task_group::is_again(std::exception_ptr const& error, detail::task_state& task) noexcept {
+  return !failed_.empty() && task.cancels().deliverable() && error == failed_.front().error();
 }
 
 void task_group::abort(cancelled_error const& why) noexcept {
@@ -153,6 +159,7 @@ void task_group::wait_for_children(detail::on_cancel response) {
 void task_group::leave(std::exception_ptr failure, std::optional<cancelled_error> cancelled) {
   if (failure != nullptr || cancelled.has_value()) {
     std::unique_lock guard(lock_);
+    if (failure != nullptr && is_again(failure, owner_)) failure = nullptr;
     bool const first = !aborting_;
     guard.unlock();
     if (first) abort(make_request({}, cancel_origin::kind::task_group, place_));
@@ -178,17 +185,13 @@ void task_group::leave(std::exception_ptr failure, std::optional<cancelled_error
     }
   }
 
-  // Whoever waited for the child that failed first has its error too: it comes out once.
   std::vector<std::exception_ptr> errors;
   while (!failed_.empty()) {
     detail::task_ptr const child(&failed_.front(), false);
     failed_.pop_front();
-    auto error = child->error();
-    if (errors.empty() || error != errors.front()) errors.push_back(std::move(error));
+    errors.push_back(child->error());
   }
-  if (failure != nullptr && std::find(errors.begin(), errors.end(), failure) == errors.end()) {
-    errors.push_back(std::move(failure));
-  }
+  if (failure != nullptr) errors.push_back(std::move(failure));
   if (deadlock != nullptr) errors.clear();
 
   std::unique_lock guard(owner_.lock());

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <fibers/detail/memory.hpp>
 #include <fibers/detail/suspend.hpp>
 #include <fibers/task_local.hpp>
 #include <vector>
@@ -10,7 +11,7 @@ namespace fibers::detail {
 
 // The values of one task, or of several as long as none of them sets one: then that one takes a copy. Few variables are
 // expected, so they are searched one by one.
-class local_values {
+class local_values : public from_memory {
  public:
   using entry = std::pair<local_key, std::shared_ptr<void>>;
 
@@ -24,7 +25,7 @@ class local_values {
     return found != entries.end() ? &*found : nullptr;
   }
 
-  std::vector<entry> entries;
+  std::vector<entry, allocator<entry>> entries;
   reference_count owners;
   bool shared() const noexcept { return owners.count() > 1; }
 };

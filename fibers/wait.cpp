@@ -96,7 +96,7 @@ struct deadline_timer final : timer {
 task_state* wait_for_ends(std::span<task_ptr const> tasks, until enough, pass_on forward, time_point deadline,
                           boost::source_location const& place) {
   auto& self = enter(place);
-  std::vector<task_state*> targets;
+  std::vector<task_state*, allocator<task_state*>> targets;
   for (auto const& task : tasks) {
     if (task == &self) {
       throw invalid_state_error("fibers: task '" + self.name() + "' would wait for its own end; leave it out (" +
@@ -110,7 +110,7 @@ task_state* wait_for_ends(std::span<task_ptr const> tasks, until enough, pass_on
   awaited_tasks awaited{.tasks = targets};
   if (forward == pass_on::yes) w.awaited(awaited);
   ends_watch watch(w, enough, targets.size());
-  std::vector<ends_observer> observers(targets.size());
+  std::vector<ends_observer, allocator<ends_observer>> observers(targets.size());
   std::size_t ended_before = 0;
   for (std::size_t i = 0; i < targets.size(); ++i) {
     observers[i].watch = &watch;
@@ -133,12 +133,12 @@ task_state* wait_for_ends(std::span<task_ptr const> tasks, until enough, pass_on
   return decisive;
 }
 
-void remove_duplicates(std::vector<task_ptr>& tasks) {
-  std::unordered_set<task_state*> seen;
+void remove_duplicates(task_list& tasks) {
+  std::unordered_set<task_state*, std::hash<task_state*>, std::equal_to<>, allocator<task_state*>> seen;
   std::erase_if(tasks, [&](task_ptr const& task) { return !seen.insert(task.get()).second; });
 }
 
-wait_result wait(std::vector<task_ptr> tasks, return_when when, time_point deadline,
+wait_result wait(task_list tasks, return_when when, time_point deadline,
                  boost::source_location const& place) {
   if (tasks.empty()) {
     throw std::invalid_argument("fibers: wait() for no tasks at all would never be over (" + to_string(place) + ")");
@@ -158,7 +158,7 @@ wait_result wait(std::vector<task_ptr> tasks, return_when when, time_point deadl
 
 // --- as_completed ---
 
-completion_queue::completion_queue(std::vector<task_ptr> tasks, time_point deadline)
+completion_queue::completion_queue(task_list tasks, time_point deadline)
     : entries_((remove_duplicates(tasks), tasks.size())), deadline_(deadline), left_(tasks.size()) {
   for (std::size_t i = 0; i < tasks.size(); ++i) {
     entries_[i].queue = this;

@@ -39,7 +39,7 @@ boost_number() {
   if [[ $line =~ ^[0-9]+$ ]]; then echo "$line"; else echo 0; fi
 }
 
-# Prints the Debian packages that are missing for: tools, boost, catch2, benchmark, sanitizers.
+# Prints the Debian packages that are missing for: tools, boost, catch2, benchmark, sanitizers, valgrind, coverage.
 missing() {
   local program=${compiler%% *}
   case $1 in
@@ -58,6 +58,13 @@ missing() {
       ;;
     sanitizers)  # g++ brings them along
       [[ $compiler != *clang* ]] || links -fsanitize=thread || echo libclang-rt-dev
+      ;;
+    valgrind)  # the program and the header
+      have valgrind || echo valgrind
+      ;;
+    coverage)
+      { have llvm-cov && have llvm-profdata; } || echo llvm
+      links -fprofile-instr-generate || echo libclang-rt-dev
       ;;
   esac
 }

@@ -219,6 +219,37 @@ TEST_CASE_METHOD(virtual_time, "gather: tasks that gather each other end when on
   CHECK(seen == "1@1, 11@1");
 }
 
+TEST_CASE_METHOD(virtual_time, "gather: who waits for tasks that gather each other can be cancelled, and so can they") {
+  run([&] {
+    std::vector<task_handle<>> all(2);
+    auto first = spawn([&] { gather(std::vector{all[1]}); });
+    auto second = spawn([&] { gather(std::vector{all[0]}); });
+    all = {first.handle(), second.handle()};
+    sleep_for(1s);
+    task<void> outside;
+    auto outermost = spawn([&] { outside.handle().get(); });
+    outside = spawn([&] { first.handle().get(); });
+    sleep_for(1s);
+    outermost.cancel();
+    for (auto* each : {&first, &second, &outside, &outermost}) seen(how([&] { each->handle().get(); }));
+  });
+  CHECK(seen == "cancelled@2, cancelled@2, cancelled@2, cancelled@2");
+}
+
+TEST_CASE_METHOD(virtual_time, "gather: one of several tasks that gather each other can be given up by its owner") {
+  run([&] {
+    std::vector<task_handle<>> all(2);
+    auto first = spawn([&] { gather(std::vector{all[1]}); });
+    auto second = spawn([&] { gather(std::vector{all[0]}); });
+    all = {first.handle(), second.handle()};
+    sleep_for(1s);
+    first = {};
+    seen(how([&] { all[0].get(); }));
+    seen(how([&] { second.get(); }));
+  });
+  CHECK(seen == "cancelled@1, cancelled@1");
+}
+
 TEST_CASE_METHOD(virtual_time, "gather: in a deadlock the waiter is told") {
   run([&] {
     auto const stuck = spawn([] { sleep_for(fibers::no_timeout); });

@@ -12,12 +12,12 @@ import tempfile
 # A room may include rooms of earlier rows, and earlier rooms of its own row.
 ROWS = [
     # 0 words
-    ["error", "clock", "outcome"],
+    ["detail/memory", "error", "clock", "outcome"],
     # 1 parts
     ["detail/spinlock", "detail/stack_pool", "detail/stack_overflow", "detail/context", "detail/waiter",
      "detail/cancel_state", "detail/timer_queue", "detail/parker", "detail/inbox"],
     # 2 engine
-    ["detail/task_state", "detail/task_body", "detail/loop", "detail/request", "detail/scheduler",
+    ["detail/task_state", "detail/task_body", "detail/loop_watch", "detail/loop", "detail/request", "detail/scheduler",
      "detail/suspend", "detail/wait_list", "detail/signal_watch"],
     # 3 task
     ["task", "this_task", "task_local", "run"],
@@ -27,9 +27,11 @@ ROWS = [
     ["event", "mutex", "shared_mutex", "condition_variable", "semaphore", "for_each_concurrent", "barrier", "latch", "queue",
      "get_any"],
     # 6 world
-    ["thread", "asio", "boost_fiber"],
+    ["thread", "asio/io_context", "detail/asio_operation", "asio/use_fiber", "asio/connect", "asio/serve", "asio",
+     "boost_fiber/host", "boost_fiber/call", "boost_fiber/future", "boost_fiber/channel", "boost_fiber/task", "boost_fiber"],
     # 7 kit
-    ["testing", "inspect"],
+    ["testing/failure", "testing/trial", "testing/sweep", "testing/explore", "testing/time", "testing/suspension_point",
+     "testing/leak_check", "testing", "inspect"],
 ]  # fmt: skip
 EVERYTHING = "fibers"  # fibers.hpp, which includes rows 0 to LAST_ROW_OF_EVERYTHING
 LAST_ROW_OF_EVERYTHING = 5

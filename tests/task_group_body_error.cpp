@@ -141,6 +141,29 @@ TEST_CASE_METHOD(virtual_time, "task group: a child that waits for one that fail
   CHECK(seen == "failed: no@1, failed: task group (1 exception: no)@1");
 }
 
+TEST_CASE_METHOD(virtual_time, "task group: an error that is fetched again while cleaning up is a failure of its own") {
+  run([&] {
+    seen(how([&] {
+      with_task_group([&](task_group& group) {
+        auto const child = group.spawn([] {
+          sleep_for(1s);
+          fail("no");
+        });
+        auto const fetch_it_when_cancelled = [child] {
+          try {
+            sleep_for(9s);
+          } catch (cancelled_error const&) {
+            child.get();
+          }
+        };
+        group.spawn(fetch_it_when_cancelled);
+        fetch_it_when_cancelled();
+      });
+    }));
+  });
+  CHECK(seen == "failed: task group (3 exceptions: no; no; no)@1");
+}
+
 TEST_CASE_METHOD(virtual_time, "task group: a body that swallows the group's cancel is not cancelled again",
                  "[TG-42]") {
   run([&] {

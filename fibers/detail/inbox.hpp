@@ -6,7 +6,8 @@
 // A stack of entries: a poster pushes with one compare-exchange, the loop takes all at once and reads them oldest
 // first. A loop that is about to sleep and a poster must not miss each other:
 //
-//   poster: push entry          ; is the loop asleep? -> wake its parker
+//   poster: push entry          ; is the loop asleep? -> wake its parker, which may have changed since: all of a loop's
+//                                 parkers live as long as it does
 //   loop:   say it is asleep    ; is an entry there?  -> do not sleep
 //
 // Both are sequentially consistent, so at least one of the two sees the other.
@@ -23,7 +24,7 @@ namespace fibers::detail {
 
 class inbox {
  public:
-  explicit inbox(parker& p) noexcept : parker_(p) {}
+  explicit inbox(parker& p) noexcept : parker_(&p) {}
   inbox(inbox const&) = delete;
   inbox& operator=(inbox const&) = delete;
   ~inbox() { close(); }
@@ -36,7 +37,7 @@ class inbox {
     if (entry.notes.fetch_or(note) == 0) {
       share();
       push(entry);
-      if (asleep_.load()) parker_.unpark();
+      if (asleep_.load()) parker_.load()->unpark();
     }
     posters_.fetch_sub(1);  // the last touch
   }
@@ -45,11 +46,14 @@ class inbox {
   void ring() noexcept {
     posters_.fetch_add(1);
     rung_.store(true);
-    if (asleep_.load()) parker_.unpark();
+    if (asleep_.load()) parker_.load()->unpark_from_signal();
     posters_.fetch_sub(1);
   }
 
   // --- the loop's own thread ---
+
+  /// Sleeps so from now on.
+  void use(parker& p) noexcept { parker_.store(&p); }
 
   bool empty() const noexcept { return newest_.load() == nullptr && !rung_.load(); }
 
@@ -74,8 +78,13 @@ class inbox {
 
   /// Sleeps until `deadline`, or until something is posted.
   void sleep(time_point deadline) {
+    auto& parker = *parker_.load(std::memory_order_relaxed);
     asleep_.store(true);
-    if (empty()) parker_.park(deadline);
+    if (empty()) {
+      parker.park(deadline);
+    } else {
+      parker.poll();  // what it looks after must not starve because others post without pause
+    }
     asleep_.store(false);
   }
 
@@ -92,7 +101,7 @@ class inbox {
     }
   }
 
-  parker& parker_;
+  std::atomic<parker*> parker_;
   std::atomic<inbox_entry*> newest_ = nullptr;
   std::atomic<int> posters_ = 0;
   std::atomic<bool> asleep_ = false;

@@ -2,7 +2,11 @@
 
 #include "loop.hpp"
 
+#include <cstdio>
+#include <fibers/error.hpp>
 #include <utility>
+
+#include "task_state.hpp"
 
 namespace fibers::detail {
 
@@ -12,10 +16,14 @@ namespace {
 // Numbers of tasks are handed out to loops by the block, so that a spawn shares nothing with other threads.
 constexpr std::uint64_t ids_per_block = 1024;
 constinit std::atomic<std::uint64_t> ids_given_out = 0;
+
+constinit std::atomic<parker_source> source_of_parkers = nullptr;
 }  // namespace
 
-loop::loop(std::unique_ptr<parker> p, std::shared_ptr<unhandled_exception_hook const> on_unhandled) noexcept
-    : parker_(std::move(p)), inbox_(*parker_), on_unhandled_(std::move(on_unhandled)) {
+loop::loop(std::unique_ptr<parker> chosen, std::shared_ptr<unhandled_exception_hook const> on_unhandled) noexcept
+    : chosen_parker_(std::move(chosen)),
+      inbox_(chosen_parker_ != nullptr ? *chosen_parker_ : thread_parker_),
+      on_unhandled_(std::move(on_unhandled)) {
   current_ = this;
 }
 
@@ -23,7 +31,12 @@ loop::~loop() {
   // If no other loop took a block since, the numbers that were not used are the next loop's.
   auto expected = last_id_;
   ids_given_out.compare_exchange_strong(expected, next_id_);
-  current_ = nullptr;
+  current_ = found_;
+}
+
+void loop::choose(std::unique_ptr<parker> chosen) noexcept {
+  chosen_parker_ = std::move(chosen);
+  inbox_.use(*chosen_parker_);
 }
 
 void loop::add(task_state& task, boost::source_location const& place) {
@@ -58,6 +71,50 @@ std::string loop::describe_tasks() {
     }
   }
   return text;
+}
+
+// --- for rooms that consist of headers ---
+
+parker* chosen_parker(boost::source_location const& place) {
+  if (auto* const here = loop::current()) return here->chosen_parker();
+  throw invalid_state_error("fibers: this needs a running loop: call it inside of fibers::run([] { … }) (" +
+                            to_string(place) + ")");
+}
+
+void choose_parker(std::unique_ptr<parker> chosen) noexcept { loop::current()->choose(std::move(chosen)); }
+
+void use_parkers_of(parker_source source) noexcept { source_of_parkers.store(source); }
+
+std::unique_ptr<parker> parker_of_this_thread() {
+  auto const source = source_of_parkers.load();
+  return source != nullptr ? source() : nullptr;
+}
+
+void report_unhandled(char const* what, std::exception_ptr const& error) noexcept {
+  auto* const here = loop::current();
+  auto* const task = here != nullptr ? here->running() : nullptr;
+  auto const* const hook = here != nullptr ? here->on_unhandled().get() : nullptr;
+  try {
+    auto const source = task != nullptr ? task->name() + ", " + what : what;
+    if (hook != nullptr && *hook) {
+      (*hook)(source, error);
+    } else {
+      std::fprintf(stderr, "fibers: %s failed: %s\n", source.c_str(), describe(error).c_str());
+    }
+  } catch (...) {
+    std::fprintf(stderr, "fibers: on_unhandled itself failed: %s\n", describe(std::current_exception()).c_str());
+  }
+}
+
+bool loop_is_here() noexcept { return loop::current() != nullptr; }
+
+loop_absence::loop_absence() noexcept : loop_(loop::current_), virtual_now_(use_virtual_now(loop_->found_now_)) {
+  loop::current_ = loop_->found_;
+}
+
+loop_absence::~loop_absence() {
+  loop_->found_ = std::exchange(loop::current_, loop_);
+  loop_->found_now_ = use_virtual_now(virtual_now_);
 }
 
 }  // namespace fibers::detail

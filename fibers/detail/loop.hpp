@@ -9,12 +9,14 @@
 
 #include <boost/intrusive/list.hpp>
 #include <fibers/clock.hpp>
+#include <fibers/detail/loop.hpp>
 #include <fibers/detail/task_state.hpp>
 #include <functional>
 #include <memory>
 #include <string>
 
 #include "inbox.hpp"
+#include "loop_watch.hpp"
 #include "parker.hpp"
 #include "timer_queue.hpp"
 
@@ -24,6 +26,11 @@ class ready_queue {
  public:
   bool empty() const noexcept { return first_ == nullptr; }
   task_state* first() const noexcept { return first_; }
+  std::size_t size() const noexcept {
+    std::size_t count = 0;
+    for (auto const* task = first_; task != nullptr; task = task->next_ready_) ++count;
+    return count;
+  }
   void push(task_state& task) noexcept {
     task.next_ready_ = nullptr;
     *(first_ == nullptr ? &first_ : &last_->next_ready_) = &task;
@@ -34,11 +41,25 @@ class ready_queue {
     first_ = task.next_ready_;
     return task;
   }
+  /// The one behind so many others comes first.
+  void bring_forward(std::size_t index) noexcept {
+    if (index == 0) return;
+    auto* before = first_;
+    while (--index > 0) before = before->next_ready_;
+    auto* const task = before->next_ready_;
+    before->next_ready_ = task->next_ready_;
+    if (last_ == task) last_ = before;
+    task->next_ready_ = first_;
+    first_ = task;
+  }
 
  private:
   task_state* first_ = nullptr;
   task_state* last_ = nullptr;
 };
+
+/// What a parker_source says, if there is one.
+std::unique_ptr<parker> parker_of_this_thread();
 
 class loop {
  public:
@@ -76,6 +97,35 @@ class loop {
   void ring() noexcept { inbox_.ring(); }
   void on_ring(std::function<void()> f) { on_ring_ = std::move(f); }
 
+  /// Null: it sleeps as a thread does.
+  parker* chosen_parker() const noexcept { return chosen_parker_.get(); }
+  void choose(std::unique_ptr<parker> chosen) noexcept;
+
+  /// Counts what is under way outside of the loop for its tasks, and will wake them: meanwhile nothing is a deadlock,
+  /// and virtual time passes as real time does.
+  void outside_work(int change) noexcept { outside_work_ += change; }
+
+  bool any_ready() const noexcept { return !ready_.empty(); }
+  virtual bool in_virtual_time() const noexcept = 0;
+
+  /// Looks on, until unwatch() or the end of the loop.
+  void watch(loop_watch& w) noexcept { watches_.push_back(w); }
+  void unwatch(loop_watch& w) noexcept { watches_.erase(watches_.iterator_to(w)); }
+  auto& watches() noexcept { return watches_; }
+
+  /// It is asked before each step from now on, and a step goes to the next chance to give way.
+  void choose_steps(step_chooser* chooser) noexcept {
+    chooser_ = chooser;
+    end_turn();
+  }
+
+  /// The loop will end soon, and all tasks with it as if in a deadlock.
+  void give_up() noexcept {
+    given_up_ = true;
+    end_turn();
+  }
+  bool given_up() const noexcept { return given_up_; }
+
   /// Calls it before the next turn, which comes soon.
   void call_back_later(std::unique_ptr<done_callback> callback) noexcept {
     *callbacks_end_ = std::move(callback);
@@ -97,7 +147,7 @@ class loop {
   std::string describe_tasks();
 
  protected:
-  loop(std::unique_ptr<parker> p, std::shared_ptr<unhandled_exception_hook const> on_unhandled) noexcept;
+  loop(std::unique_ptr<parker> chosen, std::shared_ptr<unhandled_exception_hook const> on_unhandled) noexcept;
   ~loop();
 
   // Initial-exec: one load, where a library would else call a function to find it.
@@ -107,16 +157,28 @@ class loop {
   ready_queue ready_;
   task_state* running_ = nullptr;
   int budget_ = 0;  // switches left in this turn
+  boost::intrusive::list<loop_watch, boost::intrusive::constant_time_size<false>> watches_;
 
   timer_queue timers_;
-  std::unique_ptr<parker> parker_;
+  thread_parker thread_parker_;  // stays when another one is chosen: posters may just be about to wake it
+  std::unique_ptr<parker> chosen_parker_;
   inbox inbox_;
+  int outside_work_ = 0;
+  step_chooser* chooser_ = nullptr;
+  bool given_up_ = false;
   std::function<void()> on_ring_;
   boost::intrusive::list<task_state> tasks_;
   std::unique_ptr<done_callback> callbacks_;  // in the order in which they became due
   std::unique_ptr<done_callback>* callbacks_end_ = &callbacks_;
 
  private:
+  friend class loop_absence;
+
+  // What was on this thread when the loop came back to it, and is again when it leaves: nothing, unless a task of
+  // another loop has stopped in a way that we do not see, and left its loop here.
+  loop* found_ = nullptr;
+  time_point const* found_now_ = nullptr;
+
   std::shared_ptr<unhandled_exception_hook const> const on_unhandled_;
   std::string deadlock_;
   std::uint64_t next_id_ = 0;  // the last number given to a task

@@ -34,12 +34,4 @@ void thread_parker::unpark() noexcept {
   if (unparked_.exchange(1) == 0) ::syscall(SYS_futex, &unparked_, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
 }
 
-void virtual_parker::park(time_point deadline) {
-  if (deadline == time_point::max()) {
-    thread_.park(deadline);
-  } else if (deadline > now_) {
-    now_ = deadline;
-  }
-}
-
 }  // namespace fibers::detail

@@ -1,31 +1,16 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// How an idle loop sleeps: three functions. An unpark() that comes before park() is not lost: that park returns at
-// once.
+// What an idle loop does that has no other parker: its whole thread sleeps, or in virtual time nobody does.
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <fibers/clock.hpp>
+#include <fibers/detail/parker.hpp>
 
 namespace fibers::detail {
-
-class parker {
- public:
-  parker() = default;
-  parker(parker const&) = delete;
-  parker& operator=(parker const&) = delete;
-  virtual ~parker() = default;
-
-  /// Sleeps until unpark() or `deadline` (time_point::max(): none); may return early. The loop's own thread.
-  virtual void park(time_point deadline) = 0;
-
-  /// Any thread, and signal handlers.
-  virtual void unpark() noexcept = 0;
-
-  /// Looks, without sleeping, for what park() would have woken up for. Called now and then while the loop is busy.
-  virtual void poll() {}
-};
 
 /// The whole thread sleeps.
 class thread_parker final : public parker {
@@ -37,19 +22,30 @@ class thread_parker final : public parker {
   std::atomic<std::uint32_t> unparked_ = 0;
 };
 
-/// Nobody sleeps while time can be moved instead: it jumps to the deadline. With no deadline, or while something
-/// outside of the loop is under way that time must not overtake, it sleeps as a thread does.
-class virtual_parker final : public parker {
+/// The time of its thread: it stands still until it is moved, and never goes back.
+class virtual_clock {
  public:
-  virtual_parker() noexcept { use_virtual_now(&now_); }
-  ~virtual_parker() override { use_virtual_now(nullptr); }
+  virtual_clock() noexcept { use_virtual_now(&now_); }
+  virtual_clock(virtual_clock const&) = delete;
+  virtual_clock& operator=(virtual_clock const&) = delete;
+  ~virtual_clock() { use_virtual_now(nullptr); }
 
-  void park(time_point deadline) override;
-  void unpark() noexcept override { thread_.unpark(); }
+  /// Jumps.
+  void move_to(time_point when) noexcept {
+    if (when > now_) now_ = when;
+  }
+
+  /// Moves by the real time that sleep(deadline) takes, which is given the real deadline; but not beyond `deadline`.
+  template <class Sleep>
+  void move_while(time_point deadline, Sleep sleep) {
+    auto const start = std::chrono::steady_clock::now();
+    auto const length = time_until(deadline);
+    sleep(length < time_point::max() - start ? start + length : time_point::max());
+    move_to(std::min(deadline, now_ + (std::chrono::steady_clock::now() - start)));
+  }
 
  private:
   time_point now_ = {};
-  thread_parker thread_;
 };
 
 }  // namespace fibers::detail

@@ -63,7 +63,13 @@ awaited_tasks* serve(task_state& task) noexcept {
     awaited->on_path = true;
     return awaited;
   }
-  withdraw(task, guard);
+  if (w.response() == on_cancel::tell) {
+    guard.unlock();
+    auto& told = static_cast<told_waiter&>(w);
+    told.tell(told);
+  } else {
+    withdraw(task, guard);
+  }
   return nullptr;
 }
 
@@ -71,14 +77,19 @@ bool is_on_path(task_state const& task) noexcept {
   return task.stage() == stage::suspended && task.waiter()->awaited() != nullptr && task.waiter()->awaited()->on_path;
 }
 
-// Does it wait for the other, directly or through others of this thread's loop?
+// Does it wait for the other, directly or through others of this thread's loop? They may wait in a circle: a second
+// step goes half as fast, and meets the first in it.
 bool waits_for(task_state const& task, task_state const& other) noexcept {
-  for (auto const* step = &task; is_here(*step) && step->stage() == stage::suspended;) {
+  bool other_half = false;
+  for (auto const *step = &task, *slow = &task; is_here(*step) && step->stage() == stage::suspended;) {
     auto const* const awaited = step->waiter()->awaited();
     if (awaited == nullptr) return false;
     if (std::find(awaited->tasks.begin(), awaited->tasks.end(), &other) != awaited->tasks.end()) return true;
-    if (awaited->tasks.size() != 1 || awaited->tasks.front() == &task) return false;
+    if (awaited->tasks.size() != 1) return false;
     step = awaited->tasks.front();
+    if (step == slow) return false;
+    if (other_half) slow = slow->waiter()->awaited()->tasks.front();
+    other_half = !other_half;
   }
   return false;
 }
@@ -149,12 +160,15 @@ unsigned request_level(task_state& task) noexcept {
   return task.cancels().level();
 }
 
-cancelled_error make_request(std::string_view message, cancel_origin::kind via, boost::source_location const& place) {
+cancelled_error make_request(std::string_view message, cancel_origin::kind via,
+                             boost::source_location const& place) noexcept try {
   auto* const here = loop::current();
   auto* const asker = here != nullptr ? here->running() : nullptr;
   return cancelled_error(
       std::string(message),
       {.via = via, .task = asker != nullptr ? asker->name() : std::string(), .place = place, .time = clock::now()});
+} catch (std::bad_alloc const&) {
+  return {};
 }
 
 }  // namespace fibers::detail

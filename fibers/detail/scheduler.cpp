@@ -18,9 +18,10 @@ namespace fibers::detail {
 
 scheduler::scheduler(settings s)
     : loop(std::move(s.how_to_sleep), std::move(s.on_unhandled)),
-      virtual_time_(s.virtual_time),
       stacks_(s.stack_size),
-      overflow_watch_(stacks_, &describe_running) {}
+      overflow_watch_(stacks_, &describe_running) {
+  if (s.virtual_time) virtual_clock_.emplace();
+}
 
 scheduler::~scheduler() {
   for (auto* const idle : idle_workers_) retire(*idle);
@@ -85,7 +86,7 @@ void scheduler::end(task_state& task, ending how) noexcept {
     task.drop_value();
     guard.lock();
   }
-  if (how == ending::failed && on_unhandled() != nullptr) task.extra().on_unhandled = on_unhandled();
+  if (how == ending::failed && on_unhandled() != nullptr) task.keep_hook(on_unhandled());
   auto callbacks = task.finish(how);
   guard.unlock();
 
@@ -106,10 +107,13 @@ void scheduler::end(task_state& task, ending how) noexcept {
 bool scheduler::run() {
   while (awaited_ > 0) {
     look_around();
+    if (given_up_) return false;
+    if (chooser_ != nullptr) choose_step();
     if (!ready_.empty()) {
-      budget_ = switches_per_turn + 1;
+      budget_ = 1 + (chooser_ == nullptr ? switches_per_turn : 1);
       context& target = next();
       if (&target != &loop_) switch_.switch_to(loop_, target);
+      if (!ready_.empty() && chosen_parker_ != nullptr) chosen_parker_->poll();  // else it will soon be asked to park
     } else if (awaited_ > 0 && !sleep()) {
       return false;
     }
@@ -129,20 +133,46 @@ void scheduler::look_around() {
     });
     if (on_ring_) on_ring_();
   }
-  parker_->poll();
-  if (!timers_.empty()) timers_.fire_due(clock::now());
+  if (chooser_ == nullptr && !timers_.empty()) timers_.fire_due(clock::now());
   while (callbacks_ != nullptr) call_back_first();
+}
+
+// Fires timers, or brings a ready task forward, as the chooser wants.
+void scheduler::choose_step() {
+  for (;;) {
+    auto const ready = ready_.size(), due = timers_.count_due(clock::now());
+    if (ready + due == 0) return;
+    auto const chosen = ready + due == 1 ? 0 : chooser_->choose(ready + due);
+    if (chosen < ready) {
+      ready_.bring_forward(chosen);
+      return;
+    }
+    timers_.fire(chosen - ready);
+  }
 }
 
 // Until something happens. False: nothing can.
 bool scheduler::sleep() {
-  auto deadline = timers_.next();
-  if (!virtual_time_) {
-    deadline = std::min(deadline, trim());
-  } else if (deadline == time_point::max() && inbox_.empty()) {
+  bool woken = false;
+  for (auto& watch : watches_) woken |= watch.at_rest(*this);
+  if (woken) return true;
+  if (virtual_clock_.has_value()) return sleep_in_virtual_time();
+  inbox_.sleep(std::min(timers_.next(), trim()));
+  return true;
+}
+
+// Time jumps, unless something outside is under way, which time must not overtake.
+bool scheduler::sleep_in_virtual_time() {
+  bool const busy = outside_work_ > 0 || (chosen_parker_ != nullptr && chosen_parker_->busy());
+  if (!ready_.empty() || !inbox_.empty()) return true;
+  auto const deadline = timers_.next();
+  if (busy) {
+    virtual_clock_->move_while(deadline, [this](time_point real_deadline) { inbox_.sleep(real_deadline); });
+  } else if (deadline != time_point::max()) {
+    virtual_clock_->move_to(deadline);
+  } else {
     return false;
   }
-  inbox_.sleep(deadline);
   return true;
 }
 

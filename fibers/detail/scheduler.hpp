@@ -13,6 +13,7 @@
 #include <fibers/clock.hpp>
 #include <fibers/detail/task_state.hpp>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "context.hpp"
@@ -25,7 +26,7 @@ namespace fibers::detail {
 class scheduler final : public loop {
  public:
   struct settings {
-    std::unique_ptr<parker> how_to_sleep;
+    std::unique_ptr<parker> how_to_sleep = {};  // null: as a thread does
     bool virtual_time = false;
     std::size_t stack_size = 0;
     std::shared_ptr<unhandled_exception_hook const> on_unhandled = {};
@@ -54,6 +55,8 @@ class scheduler final : public loop {
     if (&target != &task.context_) switch_.switch_to(task.context_, target);
     task.stage_.store(stage::running, std::memory_order_relaxed);
   }
+
+  bool in_virtual_time() const noexcept override { return virtual_clock_.has_value(); }
 
   /// How many exceptions are unwinding the running task's stack.
   unsigned unwinding() const noexcept { return switch_.uncaught_exceptions(); }
@@ -88,7 +91,9 @@ class scheduler final : public loop {
   void end(task_state& task, ending how) noexcept;
   void retire(worker& idle) noexcept;
   void look_around();
+  void choose_step();
   bool sleep();
+  bool sleep_in_virtual_time();
   void fail_starved() noexcept;
   time_point trim() noexcept;
   void call_back_first();
@@ -106,7 +111,7 @@ class scheduler final : public loop {
   bool stacks_to_trim_ = false;
   unsigned colour_ = 0;
 
-  bool const virtual_time_;
+  std::optional<virtual_clock> virtual_clock_;
   stack_pool stacks_;
   overflow_watch overflow_watch_;
 };

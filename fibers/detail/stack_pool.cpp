@@ -9,6 +9,7 @@
 #include <cassert>
 #include <cerrno>
 #include <cstdint>
+#include <fibers/detail/memory.hpp>
 #include <new>
 #include <stdexcept>
 #include <string>
@@ -133,6 +134,7 @@ stack_pool::~stack_pool() {
 }
 
 stack stack_pool::allocate() {
+  announce_allocation();
   if (idle_.empty()) cut_stack();
   auto* const bottom = idle_.back();
   idle_.pop_back();

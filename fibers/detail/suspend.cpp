@@ -45,6 +45,7 @@ task_state& this_task_state(boost::source_location const& place) {
 
 task_state& enter(boost::source_location const& place) {
   auto& task = this_task_state(place);
+  for (auto& watch : task.loop().watches()) watch.at_point(task, place);
   deliver(task);
   return task;
 }
@@ -56,6 +57,14 @@ claim suspend(waiter& w) noexcept {
   task.fall_asleep(w);
   loop.hand_over(task);
   return w.claimed();
+}
+
+claim suspend_for_outside(waiter& w) noexcept {
+  auto& loop = w.task().loop();
+  loop.outside_work(+1);
+  auto const how = suspend(w);
+  loop.outside_work(-1);
+  return how;
 }
 
 cancelled_error take_request(task_state& task) noexcept {

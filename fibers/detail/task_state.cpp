@@ -107,6 +107,11 @@ task_state::extras& task_state::extra() {
   return *extras_;
 }
 
+void task_state::keep_hook(std::shared_ptr<unhandled_exception_hook const> const& hook) noexcept try {
+  extra().on_unhandled = hook;
+} catch (std::bad_alloc const&) {
+}
+
 std::string task_state::name() {
   std::scoped_lock const guard(lock_);
   if (extras_ != nullptr && !extras_->name.empty()) return extras_->name;
@@ -149,8 +154,15 @@ std::string describe(std::exception_ptr const& error) {
   }
 }
 
+namespace {
+constinit std::atomic<unsigned long> unhandled = 0;
+}
+
+unsigned long unhandled_count() noexcept { return unhandled.load(std::memory_order_relaxed); }
+
 void report_unhandled(unhandled_exception_hook const* hook, task_state& task, std::exception_ptr const& error,
                       char const* where) noexcept {
+  unhandled.fetch_add(1, std::memory_order_relaxed);
   try {
     if (hook != nullptr && *hook) {
       (*hook)(task.name(), error);

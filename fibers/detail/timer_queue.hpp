@@ -6,6 +6,7 @@
 #include <boost/intrusive/set.hpp>
 #include <cstddef>
 #include <fibers/detail/timer_queue.hpp>
+#include <iterator>
 
 namespace fibers::detail {
 
@@ -30,16 +31,24 @@ class timer_queue {
   /// Amortised O(1).
   void remove(timer& removed) noexcept { timers_.erase(timers_.iterator_to(removed)); }
 
+  std::size_t count_due(time_point now) const noexcept {
+    return static_cast<std::size_t>(std::distance(timers_.begin(), timers_.upper_bound(now)));
+  }
+
+  /// Disarms and fires one: that which is due after so many others.
+  void fire(std::size_t index) noexcept { fire(*std::next(timers_.begin(), static_cast<std::ptrdiff_t>(index))); }
+
   /// Disarms and fires, in order, all that is due.
   void fire_due(time_point now) noexcept {
-    while (!timers_.empty() && timers_.begin()->when <= now) {
-      timer& due = *timers_.begin();
-      timers_.erase(timers_.begin());
-      due.fire(due);
-    }
+    while (!timers_.empty() && timers_.begin()->when <= now) fire(*timers_.begin());
   }
 
  private:
+  void fire(timer& due) noexcept {
+    remove(due);
+    due.fire(due);
+  }
+
   struct time_of {
     using type = time_point;
     time_point const& operator()(timer const& t) const noexcept { return t.when; }

@@ -70,8 +70,8 @@ duration time_until(time_point when) noexcept;
 /// "1.5 s", "20 ms"
 std::string to_string(duration length);
 
-/// Set by a loop in virtual time for its thread; else null.
-void use_virtual_now(time_point const* now) noexcept;
+/// Set by a loop in virtual time for its thread; else null. Returns what was set before.
+time_point const* use_virtual_now(time_point const* now) noexcept;
 
 }  // namespace detail
 

@@ -6,6 +6,7 @@
 
 #include <boost/assert/source_location.hpp>
 #include <chrono>
+#include <cstddef>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -45,9 +46,14 @@ class cancelled_error final {
   /// The message and the origin, for a log: "cancelled: too slow (by task 'main' at server.cpp:31)".
   char const* what() const noexcept;
 
+  /// How many bytes the operation that was cut short had moved by then, if it says so: see asio/use_fiber.hpp.
+  std::size_t transferred() const noexcept { return transferred_; }
+  void transferred(std::size_t bytes) noexcept { transferred_ = bytes; }
+
  private:
   struct record;
   std::shared_ptr<record const> record_;  // none: no message, and the origin is not known
+  std::size_t transferred_ = 0;
 };
 
 /// A time limit passed.

@@ -22,6 +22,7 @@
 #include <array>
 #include <boost/assert/source_location.hpp>
 #include <exception>
+#include <fibers/detail/memory.hpp>
 #include <fibers/detail/suspend.hpp>
 #include <fibers/detail/task_body.hpp>
 #include <fibers/outcome.hpp>
@@ -66,17 +67,19 @@ using outcome_of = outcome<std::conditional_t<std::is_void_v<R>, void, value_of<
 /// The result of a task that has ended well. As task_handle<T>::get(), but without waiting.
 template <class R>
 value_of<R> take_value(task_state& ended) {
-  auto& result = static_cast<task_result<R>&>(ended);
   if constexpr (std::is_void_v<R>) {
-    return {};
-  } else if constexpr (std::is_reference_v<R>) {
-    return result.result().copy();
-  } else if constexpr (std::is_copy_constructible_v<R>) {
-    if (result.result_taken()) throw_result_taken();
-    return result.result().copy();
+    return {};  // also of a task_handle<>, whose task may have a result
   } else {
-    if (!result.take_result()) throw_result_taken();
-    return result.result().move_out();
+    auto& result = static_cast<task_result<R>&>(ended);
+    if constexpr (std::is_reference_v<R>) {
+      return result.result().copy();
+    } else if constexpr (std::is_copy_constructible_v<R>) {
+      if (result.result_taken()) throw_result_taken();
+      return result.result().copy();
+    } else {
+      if (!result.take_result()) throw_result_taken();
+      return result.result().move_out();
+    }
   }
 }
 
@@ -189,7 +192,7 @@ requires(sizeof...(F) > 0) std::tuple<detail::outcome_of<detail::result_of<F>>..
 template <detail::callable_range Range>
 auto gather(Range&& callables, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
   using result = detail::result_of<std::ranges::range_reference_t<Range>>;
-  std::vector<task_handle<result>> children;
+  std::vector<task_handle<result>, detail::allocator<task_handle<result>>> children;
   detail::with_gather_group(
       [&](task_group& group) {
         for (auto&& callable : callables) {
@@ -206,7 +209,7 @@ template <detail::callable_range Range>
 auto gather(return_exceptions_t, Range&& callables, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
   using result = detail::result_of<std::ranges::range_reference_t<Range>>;
   detail::enter(place);
-  std::list<detail::kept_outcome<result>> kept;
+  std::list<detail::kept_outcome<result>, detail::allocator<detail::kept_outcome<result>>> kept;
   with_task_group(
       [&](task_group& group) {
         for (auto&& callable : callables) {

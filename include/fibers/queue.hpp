@@ -21,6 +21,7 @@
 #include <boost/circular_buffer.hpp>
 #include <concepts>
 #include <cstddef>
+#include <fibers/detail/memory.hpp>
 #include <fibers/detail/spinlock.hpp>
 #include <fibers/detail/suspend.hpp>
 #include <fibers/detail/wait_list.hpp>
@@ -55,7 +56,7 @@ class ring {
   void clear() noexcept { items_.clear(); }
 
  protected:
-  boost::circular_buffer<T> items_;
+  boost::circular_buffer<T, allocator<T>> items_;
 };
 
 template <class T>
@@ -102,7 +103,7 @@ class least_first {
     bool operator()(T const& a, T const& b) { return less(b, a); }
   };
   more more_;
-  std::vector<T> items_;
+  std::vector<T, allocator<T>> items_;
 };
 
 template <class T>

@@ -11,7 +11,9 @@
 #include <chrono>
 #include <cstddef>
 #include <fibers/clock.hpp>
+#include <fibers/detail/parker.hpp>
 #include <fibers/detail/task_body.hpp>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -43,8 +45,18 @@ struct run_options {
 };
 
 namespace detail {
-void run(run_options const& options, task_state& main, boost::source_location const& place);
+/// The loop sleeps so; null: as loops on this thread do.
+void run(run_options const& options, task_state& main, std::unique_ptr<parker> how_to_sleep,
+         boost::source_location const& place);
+
+template <body F>
+result_of<F> run(run_options const& options, F&& main, std::unique_ptr<parker> how_to_sleep,
+                 boost::source_location const& place) {
+  auto const task = make_task(std::forward<F>(main));
+  run(options, *task, std::move(how_to_sleep), place);
+  return task->result().move_out();
 }
+}  // namespace detail
 
 /// Runs `main` as a task, named "main", and waits for it; then cancels whatever tasks are left, and waits for those.
 /// The calling thread runs the loop meanwhile. Returns what main returns, or throws what left it: interrupted_error if
@@ -53,9 +65,7 @@ void run(run_options const& options, task_state& main, boost::source_location co
 template <detail::body F>
 detail::result_of<F> run(run_options const& options, F&& main,
                          boost::source_location const& place = BOOST_CURRENT_LOCATION) {
-  auto const task = detail::make_task(std::forward<F>(main));
-  detail::run(options, *task, place);
-  return task->result().move_out();
+  return detail::run(options, std::forward<F>(main), nullptr, place);
 }
 
 template <detail::body F>

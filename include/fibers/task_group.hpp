@@ -83,6 +83,7 @@ class task_group : private detail::task_parent {
   void cancel_children(cancelled_error const& why) noexcept;
   void wait_for_children(detail::on_cancel response);
   bool is_own(cancelled_error const& request) const noexcept;
+  bool is_again(std::exception_ptr const& error, detail::task_state& task) noexcept;
   bool going_down() const;
 
   detail::task_state& owner_;

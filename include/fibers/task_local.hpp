@@ -12,6 +12,7 @@
 
 #include <boost/assert/source_location.hpp>
 #include <cstdint>
+#include <fibers/detail/memory.hpp>
 #include <fibers/detail/task_state.hpp>
 #include <functional>
 #include <memory>
@@ -50,7 +51,7 @@ class task_local {
 
   /// For this task and those it spawns from now on. References from get() to the old value end.
   void set(T value, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
-    detail::set_local(key_, std::make_shared<T>(std::move(value)), place);
+    detail::set_local(key_, std::allocate_shared<T>(detail::allocator<T>(), std::move(value)), place);
   }
 
   /// Calls `body` with another value, and puts the old one back however that ends. Returns what the body returns.

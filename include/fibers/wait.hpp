@@ -11,6 +11,7 @@
 #include <boost/intrusive/list.hpp>
 #include <cstddef>
 #include <fibers/clock.hpp>
+#include <fibers/detail/memory.hpp>
 #include <fibers/detail/spinlock.hpp>
 #include <fibers/detail/task_state.hpp>
 #include <fibers/detail/wait_list.hpp>
@@ -66,11 +67,13 @@ using task_result_of = typename task_traits<std::remove_cvref_t<Task>>::result;
 template <class Range>
 concept task_range = std::ranges::input_range<Range> && any_task<std::ranges::range_reference_t<Range>>;
 
+using task_list = std::vector<task_ptr, allocator<task_ptr>>;
+
 /// Shares in owning the tasks of a range, in order. A task<> that a view makes on the way would end with this: it is
 /// detached. Throws invalid_state_error for an empty handle.
 template <task_range Range>
-std::vector<task_ptr> share(Range&& tasks) {
-  std::vector<task_ptr> shared;
+task_list share(Range&& tasks) {
+  task_list shared;
   for (auto&& task : tasks) {
     shared.push_back(task_access::checked(task));
     if constexpr (!std::is_reference_v<std::ranges::range_reference_t<Range>> && requires { task.detach(); }) {
@@ -81,7 +84,7 @@ std::vector<task_ptr> share(Range&& tasks) {
 }
 
 /// Each once.
-void remove_duplicates(std::vector<task_ptr>& tasks);
+void remove_duplicates(task_list& tasks);
 
 /// When a wait for several tasks is over, besides when all have ended.
 enum class until : unsigned char { all, one, one_failed, one_failed_or_cancelled };
@@ -92,7 +95,7 @@ enum class until : unsigned char { all, one, one_failed, one_failed_or_cancelled
 task_state* wait_for_ends(std::span<task_ptr const> tasks, until enough, pass_on forward, time_point deadline,
                           boost::source_location const& place);
 
-wait_result wait(std::vector<task_ptr> tasks, return_when when, time_point deadline,
+wait_result wait(task_list tasks, return_when when, time_point deadline,
                  boost::source_location const& place);
 
 }  // namespace detail
@@ -111,9 +114,9 @@ wait_result wait(Range&& tasks, return_when when = return_when::all_completed, s
 namespace detail {
 
 /// Tasks that have ended and were not handed out yet, in the order in which they ended.
-class completion_queue {
+class completion_queue : public from_memory {
  public:
-  completion_queue(std::vector<task_ptr> tasks, time_point deadline);
+  completion_queue(task_list tasks, time_point deadline);
   ~completion_queue();
   completion_queue(completion_queue const&) = delete;
   completion_queue& operator=(completion_queue const&) = delete;
@@ -130,7 +133,7 @@ class completion_queue {
     entry* next = nullptr;
   };
 
-  std::vector<entry> entries_;
+  std::vector<entry, allocator<entry>> entries_;
   time_point const deadline_;
   spinlock lock_;            // guards what follows
   entry* oldest_ = nullptr;  // of those that have ended; if there are any, nobody waits
@@ -146,7 +149,7 @@ class completion_queue {
 template <class T>
 class completed_tasks {
  public:
-  completed_tasks(std::vector<detail::task_ptr> tasks, time_point deadline)
+  completed_tasks(detail::task_list tasks, time_point deadline)
       : queue_(std::make_unique<detail::completion_queue>(std::move(tasks), deadline)) {}
 
   /// The next task that has ended; empty when there are no more. Suspends; when cancelled, no task is lost, and the

@@ -12,7 +12,7 @@
 using namespace std::chrono_literals;
 using fibers::time_point;
 using fibers::detail::thread_parker;
-using fibers::detail::virtual_parker;
+using fibers::detail::virtual_clock;
 
 namespace {
 thread_parker* woken_by_signal = nullptr;
@@ -81,30 +81,46 @@ TEST_CASE("parker: a signal handler may unpark") {
   CHECK(old != SIG_ERR);
 }
 
-TEST_CASE("virtual parker: moves the time of its thread to the deadline, and never back") {
-  virtual_parker parker;
+TEST_CASE("virtual clock: moves the time of its thread, and never back") {
+  virtual_clock time;
   auto const start = fibers::clock::now();
-  parker.park(start + 1h);
+  time.move_to(start + 1h);
   CHECK(fibers::clock::now() == start + 1h);
-  parker.park(start);
+  time.move_to(start);
   CHECK(fibers::clock::now() == start + 1h);
 }
 
-TEST_CASE("virtual parker: without a deadline it sleeps as a thread does, and time stands still") {
-  virtual_parker parker;
+TEST_CASE("virtual clock: moves as long as one really sleeps, but not beyond the deadline") {
+  virtual_clock time;
   auto const start = fibers::clock::now();
-  std::atomic<bool> woken = false;
-  std::thread other([&] {
-    woken = true;
-    parker.unpark();
+  auto const really = std::chrono::steady_clock::now();
+  time_point asked;
+  time.move_while(start + 1h, [&](time_point deadline) {
+    asked = deadline;
+    while (std::chrono::steady_clock::now() < really + 2ms) {
+    }
   });
-  while (!woken) parker.park(time_point::max());
-  other.join();
-  CHECK(fibers::clock::now() == start);
+  auto const slept = fibers::clock::now() - start;
+  CHECK(asked >= really + 1h);
+  CHECK(slept > 0ms);
+  CHECK(slept <= std::chrono::steady_clock::now() - really);
+  time.move_while(start + slept + 1ns, [&](time_point) {
+    auto const until = std::chrono::steady_clock::now() + 1ms;
+    while (std::chrono::steady_clock::now() < until) {
+    }
+  });
+  CHECK(fibers::clock::now() == start + slept + 1ns);
 }
 
-TEST_CASE("virtual parker: when it goes, the thread has real time again") {
-  { virtual_parker const parker; }
+TEST_CASE("virtual clock: a deadline that never comes, or is too far away to be a time, is none") {
+  virtual_clock time;
+  for (auto const never : {time_point::max(), time_point::max() - 1ns}) {
+    time.move_while(never, [](time_point deadline) { CHECK(deadline == time_point::max()); });
+  }
+}
+
+TEST_CASE("virtual clock: when it goes, the thread has real time again") {
+  { virtual_clock const time; }
   auto const before = std::chrono::steady_clock::now();
   CHECK(fibers::clock::now() >= before);
 }

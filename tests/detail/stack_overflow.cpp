@@ -3,7 +3,6 @@
 
 #include <signal.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <boost/context/fiber.hpp>
@@ -16,12 +15,14 @@
 #include <utility>
 
 #include "catch.hpp"
+#include "child.hpp"
 
 using Catch::Matchers::ContainsSubstring;
 using fibers::detail::guard_kind;
 using fibers::detail::overflow_watch;
 using fibers::detail::stack;
 using fibers::detail::stack_pool;
+using fibers::testing::in_child;
 
 namespace {
 
@@ -29,39 +30,6 @@ constexpr std::size_t stack_size = 256 * 1024;
 
 void parse(char* buffer, std::size_t size) noexcept {
   std::strncpy(buffer, "task 'parse' (spawned at file.cpp:12)", size);
-}
-
-struct death {
-  int status;
-  std::string text;  // what it wrote on stderr
-  bool by(int signal) const { return WIFSIGNALED(status) && WTERMSIG(status) == signal; }
-  bool with(int code) const { return WIFEXITED(status) && WEXITSTATUS(status) == code; }
-};
-
-// Runs the body in a child process in which signals do what they do by default.
-template <class F>
-death in_child(F body) {
-  int ends[2];
-  REQUIRE(::pipe(ends) == 0);
-  auto const child = ::fork();
-  REQUIRE(child >= 0);
-  if (child == 0) {
-    for (int const signal : {SIGSEGV, SIGBUS, SIGABRT}) ::signal(signal, SIG_DFL);
-    ::dup2(ends[1], STDERR_FILENO);
-    ::close(ends[0]);
-    ::close(ends[1]);
-    body();
-    ::_exit(0);
-  }
-  ::close(ends[1]);
-  death result{};
-  char buffer[512];
-  for (ssize_t got; (got = ::read(ends[0], buffer, sizeof buffer)) > 0;) {
-    result.text.append(buffer, static_cast<std::size_t>(got));
-  }
-  ::close(ends[0]);
-  REQUIRE(::waitpid(child, &result.status, 0) == child);
-  return result;
 }
 
 struct no_deallocation {

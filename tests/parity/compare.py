@@ -1,4 +1,4 @@
-"""Plays scenarios and compares their traces with what asyncio gives.
+"""Plays scenarios and compares their traces with those that asyncio gave.
 
 compare.py PLAYER SCENARIOS EXPECTED    both as JSON Lines, in the same order
 """
@@ -8,6 +8,10 @@ import subprocess
 import sys
 
 COMPARED = ("tasks", "end_ms", "deadlock")
+
+
+def differ(ours, theirs):
+    return "error" in ours or any(ours.get(key) != theirs.get(key) for key in COMPARED)
 
 
 def lines(text):
@@ -27,7 +31,7 @@ def main(player, scenarios, expected):
         if their.get("ambiguous"):
             continue
         compared += 1
-        if any(our.get(key) != their.get(key) for key in COMPARED):
+        if differ(our, their):
             different = True
             print(f"{their['name']}\n  here:    {json.dumps(our)}\n  asyncio: {json.dumps(their)}")
     print(f"{compared} scenarios compared")

@@ -1,159 +1,254 @@
-"""Random scenarios for the player: small concurrent programs in which the order within one instant rarely matters.
+"""Random scenarios: small concurrent programs in which the order of work within one instant rarely matters.
 
 generate.py --seed S --count N    prints N scenarios, a line each; the same for the same seed
+
+They keep what SCENARIO.md asks for in its sections 2 and 7. Sleeps and limits all have odd lengths of their own, and
+mostly a sleep stands before what touches others; what may throw stands in a try half of the time, or hardly any task
+would come to its end. Each name has a rank, main has the highest, and a task waits only for
+tasks of lower rank; those of a group are lower than the group's owner. So there are no circles.
 """
 
 import argparse
+import dataclasses
 import json
 import random
 
-ERRORS = ["E1", "E2", "E3"]
-MESSAGES = [None, "one", "two", "three"]
+ERRORS = ["E1", "E2", "E3", "timeout", "cancelled"]
+MESSAGES = [None, None, "one", "two", "three", 4]
+MODES = ["all", "first_completed", "first_exception"]
+CLAUSES = ["cancelled", "error", "timeout", "group", "any", "finally"]
+
+# How often each statement is chosen where it may stand.
+WEIGHTS = {
+    "sleep": 12, "log": 3, "yield": 1, "raise": 1.5, "reraise": 5, "return": 0.7, "cancelling": 2, "uncancel": 1.5,
+    "cancel_self": 1.5, "spawn": 5, "start": 9, "cancel": 8, "to_result": 1.5, "await": 3, "shield": 2.5,
+    "wait_for_task": 2.5, "gather": 2.5, "wait": 2.5, "as_completed": 1.5, "try": 8, "loop": 2, "timeout": 6,
+    "timeout_at": 2, "reschedule": 2.5, "wait_for": 3, "group": 6, "lock": 4, "sem": 2, "event_wait": 1.5,
+    "event_set": 2, "event_clear": 0.7, "cond_wait": 6, "cond_notify": 6, "put": 3, "get": 3, "barrier": 2,
+}  # fmt: skip
+# Each scenario has a theme or two, whose statements are chosen more often; else they would seldom meet.
+THEMES = [
+    {"lock", "cond_wait", "cond_notify"}, {"lock", "sem", "event_wait", "event_set"}, {"put", "get"},
+    {"event_wait", "event_set", "barrier"}, {"await", "shield", "wait_for_task"}, {"gather", "wait", "as_completed"},
+    {"group", "start"}, {"timeout", "timeout_at", "wait_for", "reschedule"}, {"cancel", "cancel_self", "uncancel"},
+]  # fmt: skip
+HOLDS_STATEMENTS = {"spawn", "start", "try", "loop", "timeout", "timeout_at", "wait_for", "group", "lock", "sem"}
+TOUCHES_OTHERS = {
+    "cancel", "to_result", "await", "shield", "wait_for_task", "gather", "wait", "as_completed", "lock", "sem",
+    "event_wait", "event_set", "event_clear", "cond_notify", "put", "get", "barrier",
+}  # fmt: skip
+WAITS_FOR_TASKS = {"await", "shield", "wait_for_task", "gather", "wait", "as_completed"}
+OFTEN_THROWS = {"raise", "await", "shield", "wait_for_task", "gather", "timeout", "timeout_at", "wait_for", "group"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where a statement stands, and so what it may be."""
+
+    rank: float  # of the task
+    owner: float | None = None  # the rank of the owner of the group to which start adds
+    depth: int = 0
+    loops: int = 0
+    limited: bool = False  # in a timeout
+    handles: bool = False  # in a handler
+    returns: bool = True
+    held: str = ""  # locks
+
+    def inside(self, **changes):
+        return dataclasses.replace(self, depth=self.depth + 1, **changes)
 
 
 class Generator:
-    """One scenario. Every sleep and limit has a length of its own, and a sleep stands before what touches others."""
+    """Makes one scenario."""
 
     def __init__(self, rng):
         self.rng = rng
-        self.lengths = list(range(1, 400, 2))
-        rng.shuffle(self.lengths)
-        self.names = []  # of all tasks, in the order in which they are written
-        self.budget = rng.randint(8, 45)  # statements
+        # Short ones more often than long ones, and all different.
+        self.lengths = sorted(range(1, 400, 2), key=lambda length: length * rng.random(), reverse=True)
+        self.ranks = {f"t{i}": rng.random() for i in range(1, rng.randint(2, 7) + 1)}
+        self.used = []  # names that were given to tasks
+        self.budget = rng.randint(4, 16)  # statements yet to be written for this task
+        theme = set().union(*rng.sample(THEMES, rng.randint(1, 2)))
+        self.weights = {op: weight * (4 if op in theme else 1) for op, weight in WEIGHTS.items()}
+        self.things = rng.choice(["A", "AB"])  # the names of locks and the like
+        self.calm = rng.choice([1, 1, 1, 0.8])  # how likely a sleep stands before what touches others
 
-    def length(self, most=400):
-        for i, length in enumerate(self.lengths):
-            if length <= most:
-                return self.lengths.pop(i)
-        return self.rng.randrange(401, 9999, 2)
+    def chance(self, probability):
+        return self.rng.random() < probability
+
+    def scenario(self, name):
+        main = Place(rank=1.0)
+        rng = self.rng
+        statements = [self.make(rng.choice(["spawn", "spawn", "spawn", "group"]), main) for _ in range(rng.randint(1, 5))]
+        statements += self.body(main, most=8) + [["sleep", rng.choice([1, 401, 801, 1201])]]
+        if self.chance(0.6):  # so that main does not block for good, which ends the scenario
+            statements = [["try", [["timeout", 1601, statements]], {"any": []}], ["sleep", 1]]
+        return {"name": name, "main": statements, "queues": {"A": rng.randint(0, 2), "B": 1},
+                "sems": {"A": rng.randint(1, 2)}, "barriers": {"A": 2, "B": rng.randint(1, 3)}}  # fmt: skip
+
+    def body(self, place, most=3):
+        statements = []
+        for _ in range(self.rng.randint(1, most)):
+            if self.budget > 0:
+                statements += self.statements(place)
+        return statements or [self.sleep()]
+
+    def statements(self, place):
+        weights = [weight if self.may_stand(op, place) else 0 for op, weight in self.weights.items()]
+        op = self.rng.choices(list(self.weights), weights)[0]
+        pause = op in TOUCHES_OTHERS and self.chance(self.calm)
+        if op in OFTEN_THROWS and place.depth < 5 and self.chance(0.5):
+            clause = self.rng.choice(["any", "any", *CLAUSES])
+            made = ["try", [self.make(op, place.inside())], {clause: self.clause(clause, place)}]
+        else:
+            made = self.make(op, place)
+        return ([self.sleep()] if pause else []) + [made]
+
+    def may_stand(self, op, place):
+        if op in HOLDS_STATEMENTS and place.depth >= 5:
+            return False
+        match op:
+            case "reraise":
+                return place.handles
+            case "return":
+                return place.returns
+            case "reschedule":
+                return place.limited
+            case "spawn":
+                return len(self.used) < 7
+            case "start":
+                return place.owner is not None and bool(self.below(place.owner, self.ranks)) and len(self.used) < 7
+            case "cond_wait" | "cond_notify":
+                return bool(place.held)
+            case "lock":
+                return place.held != self.things
+            case "loop":
+                return place.loops < 2
+            case "cancel" | "to_result":
+                return bool(self.used)
+        return op not in WAITS_FOR_TASKS or bool(self.below(place.rank, self.used))
+
+    def make(self, op, place):
+        """One statement of this kind."""
+        self.budget -= 1
+        rng = self.rng
+        match op:
+            case "sleep":
+                return self.sleep()
+            case "log":
+                return [op, f"x{rng.randint(1, 9)}"]
+            case "raise":
+                return [op, rng.choice(ERRORS)]
+            case "return":
+                return [op, self.value()]
+            case "cancel_self":
+                return [op, *self.message()]
+            case "cancel":
+                return [op, rng.choice(self.used), *self.message()]
+            case "to_result":
+                return [op, rng.choice(self.used)]
+            case "await" | "shield":
+                return [op, rng.choice(self.below(place.rank, self.used))]
+            case "wait_for_task":
+                return [op, self.limit(), rng.choice(self.below(place.rank, self.used))]
+            case "gather":
+                return [op, self.some(place), self.chance(0.5)]
+            case "wait":
+                return [op, self.some(place), rng.choice(MODES), *([self.limit()] if self.chance(0.5) else [])]
+            case "as_completed":
+                return [op, self.some(place)]
+            case "spawn":
+                name = self.name(self.ranks)
+                return [op, name, self.task_body(Place(rank=self.ranks[name], depth=place.depth + 1))]
+            case "start":
+                name = self.name(self.below(place.owner, self.ranks))
+                inside = Place(rank=self.ranks[name], owner=self.ranks[name], depth=place.depth + 1)
+                return [op, name, self.task_body(dataclasses.replace(inside, owner=min(place.owner, inside.owner)))]
+            case "try":
+                return [op, self.body(place.inside()), self.clauses(place)]
+            case "loop":
+                return [op, rng.randint(2, 3), self.body(place.inside(loops=place.loops + 1))]
+            case "timeout" | "timeout_at":
+                return [op, self.limit(), self.body(place.inside(limited=True))]
+            case "reschedule":
+                return [op, rng.choice([None, 0, self.length(), self.length(), self.length()])]
+            case "wait_for":
+                return [op, self.limit(), self.body(place.inside())]
+            case "group":
+                return [op, self.body(place.inside(owner=place.rank))]
+            case "lock":
+                name = rng.choice([each for each in self.things if each not in place.held])
+                return [op, name, self.holding(place.inside(held="".join(sorted(place.held + name))))]
+            case "sem":
+                return [op, rng.choice(self.things), self.holding(place.inside())]
+            case "cond_wait":
+                return [op, rng.choice(place.held)]
+            case "cond_notify":
+                return [op, rng.choice(place.held), rng.randint(1, 2)]
+            case "put":
+                return [op, rng.choice(self.things), self.value()]
+            case "event_wait" | "event_set" | "event_clear" | "get" | "barrier":
+                return [op, rng.choice(self.things)]
+        return [op]
+
+    def clauses(self, place):
+        return {clause: self.clause(clause, place) for clause in self.rng.sample(CLAUSES, self.rng.randint(1, 3))}
+
+    def clause(self, clause, place):
+        if clause == "finally":
+            return self.body(place.inside(returns=False), most=2)
+        start = self.may_stand("start", place) and self.chance(0.2)  # refused where the group is coming to its end
+        statements = [self.make("start", place)] if start else []
+        return statements + self.body(place.inside(handles=True), most=2) + ([["reraise"]] if self.chance(0.3) else [])
+
+    def task_body(self, place):
+        of_creator, self.budget = self.budget, self.rng.randint(2, 12)
+        statements = ([self.sleep()] if self.chance(0.7) else []) + self.body(place, most=5)
+        self.budget = of_creator
+        return statements
+
+    def holding(self, place):
+        """Long enough that others come meanwhile."""
+        notify = self.chance(0.5) and self.weights["cond_notify"] > WEIGHTS["cond_notify"]
+        first = [self.make(self.rng.choice(["cond_wait", "cond_notify"]), place)] if place.held and notify else []
+        return first + self.body(place) + ([["sleep", self.rng.randrange(41, 241, 2)]] if self.chance(0.5) else [])
+
+    def below(self, rank, names):
+        """Those of the names which a task of that rank may wait for."""
+        return [name for name in names if self.ranks[name] < rank]
+
+    def some(self, place):
+        names = sorted(set(self.below(place.rank, self.used)))
+        return self.rng.sample(names, min(len(names), self.rng.randint(1, 3)))
+
+    def name(self, names):
+        """For a new task; sometimes one that was given before."""
+        fresh = [name for name in names if name not in self.used]
+        name = self.rng.choice(fresh if fresh and self.chance(0.95) else list(names))
+        self.used.append(name)
+        return name
+
+    def length(self):
+        return self.lengths.pop() if self.lengths else self.rng.randrange(401, 9999, 2)
 
     def sleep(self):
         return ["sleep", self.length()]
 
-    def name(self):
-        if self.names and self.rng.random() < 0.05:
-            return self.rng.choice(self.names)
-        name = "t" + str(len(self.names) + 1)
-        self.names.append(name)
-        return name
+    def limit(self):
+        return self.length() if self.chance(0.85) else self.rng.choice([None, 0, -3])
 
-    def body(self, depth, around):
-        statements = []
-        for _ in range(self.rng.randint(1, 4 if depth else 6)):
-            if self.budget <= 0:
-                break
-            statements += self.statement(depth, around)
-        return statements or [self.sleep()]
+    def message(self):
+        message = self.rng.choice(MESSAGES)
+        return [] if message is None else [message]
 
-    def statement(self, depth, around):
-        self.budget -= 1
-        choices = [(self.plain, 8), (self.touch, 8 if self.names else 0), (self.scope, 6 if depth < 4 else 0),
-                   (self.new_task, 7 if len(self.names) < 6 and depth < 4 else 1), (self.shared, 5), (self.leave, 1)]
-        make = self.rng.choices([c for c, _ in choices], [w for _, w in choices])[0]
-        return make(depth, around)
-
-    def plain(self, depth, around):
-        kind = self.rng.choice(["sleep", "sleep", "sleep", "log", "cancelling", "uncancel", "cancel_self", "yield"])
-        if kind == "sleep":
-            return [self.sleep()]
-        if kind == "log":
-            return [["log", "x" + str(self.rng.randint(1, 9))]]
-        if kind == "cancel_self":
-            return [["cancel_self"], self.sleep()]
-        return [[kind]]
-
-    def touch(self, depth, around):
-        name = self.rng.choice(self.names)
-        others = [n for n in self.names if n not in around["above"]]
-        some = self.rng.sample(others, min(len(others), self.rng.randint(1, 3)))
-        limit = self.length() if self.rng.random() < 0.7 else self.rng.choice([None, 0, -5])
-        kinds = ["cancel", "cancel", "cancel", "to_result"]
-        if others:
-            kinds += ["await", "await", "shield", "wait_for_task", "gather", "wait", "as_completed"]
-        kind = self.rng.choice(kinds)
-        if kind == "cancel":
-            message = self.rng.choice(MESSAGES)
-            return [self.sleep(), ["cancel", name] + ([message] if message else [])]
-        if kind == "to_result":
-            return [self.sleep(), ["to_result", name]]
-        if kind == "wait_for_task":
-            return [self.sleep(), [kind, limit, some[0]]]
-        if kind == "gather":
-            return [self.sleep(), [kind, some, self.rng.random() < 0.5]]
-        if kind == "wait":
-            mode = self.rng.choice(["all", "first_completed", "first_exception"])
-            return [self.sleep(), [kind, some, mode, limit if self.rng.random() < 0.5 else None]]
-        if kind == "as_completed":
-            return [self.sleep(), [kind, some]]
-        return [self.sleep(), [kind, some[0]]]
-
-    def scope(self, depth, around):
-        kind = self.rng.choice(["try", "try", "try", "timeout", "timeout", "timeout_at", "wait_for", "group", "group", "loop"])
-        if kind == "try":
-            clauses = {}
-            for clause in self.rng.sample(["cancelled", "error", "timeout", "group", "any", "finally"], self.rng.randint(1, 3)):
-                inside = dict(around, returns=around["returns"] and clause != "finally")
-                clauses[clause] = self.body(depth + 1, inside)
-                if clause != "finally" and self.rng.random() < 0.5:
-                    clauses[clause].append(["reraise"])
-            return [["try", self.body(depth + 1, around), clauses]]
-        if kind in ("timeout", "timeout_at"):
-            limit = self.rng.choice([None, 0, -3]) if self.rng.random() < 0.15 else self.length(200)
-            inside = self.body(depth + 1, around)
-            if self.rng.random() < 0.2:
-                inside.insert(self.rng.randint(0, len(inside)), ["reschedule", self.rng.choice([self.length(100), None])])
-            return [[kind, limit, inside]]
-        if kind == "wait_for":
-            limit = self.rng.choice([None, 0]) if self.rng.random() < 0.15 else self.length(200)
-            return [["wait_for", limit, self.body(depth + 1, around)]]
-        if kind == "group":
-            return [["group", self.body(depth + 1, dict(around, group=True))]]
-        return [["loop", self.rng.randint(2, 3), self.body(depth + 1, around)]]
-
-    def new_task(self, depth, around):
-        name = self.name()
-        inside = {"group": around["group"], "above": around["above"] + [name], "returns": True}
-        if around["group"] and self.rng.random() < 0.8:
-            return [["start", name, self.body(depth + 1, inside)]]
-        return [["spawn", name, self.body(depth + 1, dict(inside, group=False))]]
-
-    def shared(self, depth, around):
-        kind = self.rng.choice(["lock", "lock", "sem", "event", "cond", "queue", "queue", "barrier"])
-        which = self.rng.choice("AB")
-        if kind in ("lock", "sem"):
-            if kind == "lock" and which in around.get("held", ""):
-                return [self.sleep()]
-            inside = dict(around, held=around.get("held", "") + which if kind == "lock" else around.get("held", ""))
-            return [self.sleep(), [kind, which, self.body(depth + 1, inside)]]
-        if kind == "event":
-            return [self.sleep(), [self.rng.choice(["event_wait", "event_set", "event_clear"]), which]]
-        if kind == "cond":
-            if which in around.get("held", ""):
-                return [["cond_wait", which]] if self.rng.random() < 0.5 else [["cond_notify", which, self.rng.randint(1, 2)]]
-            inside = [["cond_wait", which]] if self.rng.random() < 0.6 else [["cond_notify", which, self.rng.randint(1, 2)]]
-            return [self.sleep(), ["lock", which, inside + ([self.sleep()] if self.rng.random() < 0.5 else [])]]
-        if kind == "queue":
-            return [self.sleep(), ["put", which, self.rng.randint(1, 99)] if self.rng.random() < 0.55 else ["get", which]]
-        return [self.sleep(), ["barrier", which]]
-
-    def leave(self, depth, around):
-        if around["returns"] and self.rng.random() < 0.4:
-            return [["return", self.rng.randint(1, 9)]]
-        return [["raise", self.rng.choice(ERRORS + ["timeout", "cancelled"])]]
-
-    def scenario(self, name):
-        main = []
-        top = {"group": False, "above": ["main"], "returns": True}
-        for _ in range(self.rng.randint(1, 4)):
-            main += self.new_task(0, top)
-        main += self.body(0, top)
-        return {"name": name, "main": main, "queues": {"A": self.rng.randint(0, 2), "B": 1},
-                "sems": {"A": self.rng.randint(1, 2)}, "barriers": {"A": 2, "B": self.rng.randint(1, 3)}}
+    def value(self):
+        return self.rng.choice([self.rng.randint(-9, 99), "v", None])
 
 
-def scenarios(seed, count):
-    for i in range(count):
-        name = f"{seed}-{i}"
+def scenarios(seed, first, count):
+    """Those with these numbers. Each depends on the seed and its number only."""
+    for number in range(first, first + count):
+        name = f"{seed}-{number}"
         yield Generator(random.Random(name)).scenario(name)
 
 
@@ -162,7 +257,7 @@ def main():
     parser.add_argument("--seed", default="1")
     parser.add_argument("--count", type=int, default=10)
     given = parser.parse_args()
-    for scenario in scenarios(given.seed, given.count):
+    for scenario in scenarios(given.seed, 0, given.count):
         print(json.dumps(scenario))
 
 

@@ -6,6 +6,7 @@
 //
 //   it sleeps in a wait that can be withdrawn   the wait is claimed, and will throw the request
 //   it waits for other tasks (get, gather)      the request is passed on to them, and so inwards; the wait goes on
+//   it waits for an operation (asio)            that is asked to end; the wait goes on, and the request stays pending
 //   anything else                               the request stays pending for the next suspension point
 
 #include <fibers/detail/task_state.hpp>
@@ -28,7 +29,9 @@ unsigned request_level(task_state& task) noexcept;
 /// Decides about what is pending. The task's own thread; it is not running.
 void serve_request(task_state& task) noexcept;
 
-/// The message and the place, with the running task as the one who asks.
-cancelled_error make_request(std::string_view message, cancel_origin::kind via, boost::source_location const& place);
+/// The message and the place, with the running task as the one who asks. Where there is no memory for that, a request
+/// comes without: it must not be lost.
+cancelled_error make_request(std::string_view message, cancel_origin::kind via,
+                             boost::source_location const& place) noexcept;
 
 }  // namespace fibers::detail

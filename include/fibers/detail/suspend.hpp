@@ -24,6 +24,10 @@ task_state& enter(boost::source_location const& place);
 /// its waiter off all lists first; then it calls settle().
 [[nodiscard]] claim suspend(waiter& w) noexcept;
 
+/// The same for what comes from outside of the loop: another thread, the system. Until then nothing is a deadlock, and
+/// virtual time passes as real time does.
+[[nodiscard]] claim suspend_for_outside(waiter& w) noexcept;
+
 /// Spends the request of a task whose wait was cancelled: the caller throws it.
 [[nodiscard]] cancelled_error take_request(task_state& task) noexcept;
 /// It stays pending instead: the caller returns, having found that it has what it waited for.

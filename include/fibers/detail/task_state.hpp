@@ -26,6 +26,7 @@
 #include <fibers/detail/cancel_state.hpp>
 #include <fibers/detail/context.hpp>
 #include <fibers/detail/inbox.hpp>
+#include <fibers/detail/memory.hpp>
 #include <fibers/detail/spinlock.hpp>
 #include <fibers/detail/waiter.hpp>
 #include <fibers/error.hpp>
@@ -58,6 +59,9 @@ void intrusive_ptr_release(local_values* values) noexcept;
 
 using task_ptr = boost::intrusive_ptr<task_state>;
 
+/// How many exceptions nobody has fetched, in this process so far. Any thread.
+unsigned long unhandled_count() noexcept;
+
 enum class stage : std::uint8_t { created, ready, running, suspended, finished };
 enum class ending : std::uint8_t { none, returned, failed, cancelled };
 
@@ -81,7 +85,7 @@ class task_parent {
 };
 
 /// Runs on the loop, outside of every fiber, after the task has ended.
-struct done_callback {
+struct done_callback : from_memory {
   virtual ~done_callback() = default;
   virtual void call() = 0;  // may throw
   std::unique_ptr<done_callback> next;
@@ -94,7 +98,10 @@ struct child_hook : boost::intrusive::list_base_hook<boost::intrusive::tag<child
   unsigned cancelled_in_round = 0;  // of the group's
 };
 
-class task_state : public inbox_entry, public boost::intrusive::list_base_hook<>, public child_hook {
+class task_state : public from_memory,
+                   public inbox_entry,
+                   public boost::intrusive::list_base_hook<>,
+                   public child_hook {
  public:
   task_state() noexcept;
   task_state(task_state const&) = delete;
@@ -177,7 +184,7 @@ class task_state : public inbox_entry, public boost::intrusive::list_base_hook<>
   friend class ready_queue;
 
   // What few tasks have.
-  struct extras {
+  struct extras : from_memory {
     std::string name;
     std::optional<std::stop_source> stop;
     std::unique_ptr<done_callback> callbacks;  // in the order of their registration
@@ -185,6 +192,8 @@ class task_state : public inbox_entry, public boost::intrusive::list_base_hook<>
   };
 
   extras& extra();  // under lock
+  /// Under lock: is told if nobody fetches the error. Without memory for it stderr is.
+  void keep_hook(std::shared_ptr<unhandled_exception_hook const> const& hook) noexcept;
   enum ending run();
   void fail(std::exception_ptr error) noexcept;  // without having run
   /// Under lock: the outcome is known. Tells the observers; returns the callbacks, which are to be called.

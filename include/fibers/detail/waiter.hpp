@@ -33,6 +33,7 @@ enum class claim : std::uint8_t {
 /// What a wait does with a request to cancel.
 enum class on_cancel : std::uint8_t {
   withdraw,  ///< it ends, and the request is thrown
+  tell,      ///< it goes on, and so the request stays pending; but what is waited for is told of it (told_waiter)
   hold,      ///< the request stays pending: the stack is being unwound, or a destructor waits
 };
 
@@ -95,6 +96,19 @@ class waiter : public wait_entry {
   awaited_tasks* awaited_ = nullptr;
   std::atomic<claim> claim_ = claim::none;
   on_cancel response_;
+};
+
+/// The wait for something that cannot be let go of, such as an operation which uses the sleeper's memory. It may be
+/// asked to end soon, and then says itself how it ended.
+class told_waiter : public waiter {
+ public:
+  /// Called for each request, on the sleeper's own thread, while it sleeps. May claim this wait and wake it.
+  using function = void (*)(told_waiter&) noexcept;
+
+  told_waiter(task_state& task, boost::source_location const& place, function f) noexcept
+      : waiter(task, place, on_cancel::tell), tell(f) {}
+
+  function const tell;
 };
 
 }  // namespace fibers::detail

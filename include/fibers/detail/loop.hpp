@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// What rooms that consist of headers may know of this thread's loop: how it sleeps. The loop itself is in the private
+// header of this room.
+
+#include <boost/assert/source_location.hpp>
+#include <exception>
+#include <fibers/clock.hpp>
+#include <fibers/detail/parker.hpp>
+#include <memory>
+
+namespace fibers::detail {
+
+class loop;
+
+/// The parker that was chosen for this thread's loop; null if it just sleeps as a thread does. Throws
+/// invalid_state_error if this thread runs no loop.
+parker* chosen_parker(boost::source_location const& place);
+
+/// This thread's loop, for which none was chosen yet, sleeps so from now on.
+void choose_parker(std::unique_ptr<parker> chosen) noexcept;
+
+/// Asked when a loop begins for which run() was given no parker: how does one sleep on this thread? Null: as threads
+/// do.
+using parker_source = std::unique_ptr<parker> (*)();
+
+/// Of the whole program. Any thread, also before main().
+void use_parkers_of(parker_source source) noexcept;
+
+/// Tells the loop's hook of an exception that nobody can fetch; if there is none, or no loop, stderr. It came from the
+/// running task, or if there is none from `what`.
+void report_unhandled(char const* what, std::exception_ptr const& error) noexcept;
+
+/// Does this thread run a loop at this moment: a task of it, or what it does between tasks?
+bool loop_is_here() noexcept;
+
+/// While it lives, this thread's loop is absent from it: what it keeps per thread is put away, and another loop may run
+/// here. For a park() that lets others run. The loop's own thread, outside of every task.
+class loop_absence {
+ public:
+  loop_absence() noexcept;
+  loop_absence(loop_absence const&) = delete;
+  loop_absence& operator=(loop_absence const&) = delete;
+  ~loop_absence();
+
+ private:
+  loop* const loop_;
+  time_point const* const virtual_now_;
+};
+
+}  // namespace fibers::detail

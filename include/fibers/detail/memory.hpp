@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// Where the library takes memory from: operator new, and a test may look on. So it can have the n-th time fail, and see
+// whether all was given back. Without somebody who watches, this costs the look at one flag.
+
+#include <atomic>
+#include <cstddef>
+#include <new>
+
+namespace fibers::detail {
+
+/// Told, on its own thread, before the library takes memory. One a thread; watches do not nest.
+class memory_watch {
+ public:
+  memory_watch() noexcept;
+  memory_watch(memory_watch const&) = delete;
+  memory_watch& operator=(memory_watch const&) = delete;
+
+  /// How many blocks that were taken since it began, on any thread, were not given back yet.
+  long outstanding() const noexcept;
+
+  /// May throw std::bad_alloc.
+  virtual void taking() = 0;
+
+ protected:
+  ~memory_watch();
+
+ private:
+  memory_watch* const outer_;
+  long const before_;
+};
+
+/// What allocate() does first; for memory that comes from elsewhere.
+void announce_allocation();
+
+[[nodiscard]] void* allocate(std::size_t size);
+[[nodiscard]] void* allocate(std::size_t size, std::align_val_t alignment);
+void deallocate(void* block) noexcept;
+void deallocate(void* block, std::align_val_t alignment) noexcept;
+
+/// Base of classes whose objects take their memory so.
+struct from_memory {
+  static void* operator new(std::size_t size) { return allocate(size); }
+  static void* operator new(std::size_t size, std::align_val_t alignment) { return allocate(size, alignment); }
+  static void operator delete(void* block) noexcept { deallocate(block); }
+  static void operator delete(void* block, std::align_val_t alignment) noexcept { deallocate(block, alignment); }
+};
+
+/// For containers and shared objects.
+template <class T>
+struct allocator {
+  using value_type = T;
+
+  allocator() = default;
+  template <class U>
+  allocator(allocator<U> const&) noexcept {}
+
+  T* allocate(std::size_t count) {
+    if (count > static_cast<std::size_t>(-1) / sizeof(T)) throw std::bad_array_new_length();
+    if constexpr (alignof(T) > __STDCPP_DEFAULT_NEW_ALIGNMENT__) {
+      return static_cast<T*>(detail::allocate(count * sizeof(T), std::align_val_t(alignof(T))));
+    } else {
+      return static_cast<T*>(detail::allocate(count * sizeof(T)));
+    }
+  }
+  void deallocate(T* block, std::size_t) noexcept {
+    if constexpr (alignof(T) > __STDCPP_DEFAULT_NEW_ALIGNMENT__) {
+      detail::deallocate(block, std::align_val_t(alignof(T)));
+    } else {
+      detail::deallocate(block);
+    }
+  }
+  friend bool operator==(allocator, allocator) noexcept { return true; }
+};
+
+}  // namespace fibers::detail

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// What the test kit throws into the thread of the test, so that every test framework reports it.
+
+#include <stdexcept>
+
+namespace fibers::testing {
+
+/// What is wrong, where, and how to repeat it.
+class failure : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+}  // namespace fibers::testing

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// A fixture which finds what a test case leaves behind: the library's memory (tasks that a handle keeps, items, errors)
+// and exceptions that nobody fetched. Header only, for Catch2 of version 2 or 3, and for GoogleTest:
+//
+//   #include <catch2/catch.hpp>                  // the framework first
+//   #include <fibers/testing/leak_check.hpp>
+//   TEST_CASE_METHOD(fibers::testing::leak_check, "…") { … }
+//
+//   #include <gtest/gtest.h>
+//   #include <fibers/testing/leak_check.hpp>
+//   using cache_test = fibers::testing::leak_check_test;
+//   TEST_F(cache_test, …) { … }
+//
+// With neither, or to look at any moment: leak_check::problem().
+
+#include <fibers/detail/memory.hpp>
+#include <fibers/detail/task_state.hpp>
+#include <string>
+
+namespace fibers::testing {
+
+class leak_check : private fibers::detail::memory_watch {
+ public:
+  leak_check() noexcept = default;
+  leak_check(leak_check const&) = delete;
+  leak_check& operator=(leak_check const&) = delete;
+
+  ~leak_check() {
+#if defined(CATCH_CONFIG_PREFIX_ALL)
+    if (auto const found = problem(); !found.empty()) CATCH_FAIL_CHECK(found);
+#elif defined(FAIL_CHECK)
+    if (auto const found = problem(); !found.empty()) FAIL_CHECK(found);
+#elif defined(ADD_FAILURE)
+    if (auto const found = problem(); !found.empty()) ADD_FAILURE() << found;
+#endif
+  }
+
+  /// What has been left since it began, on any thread; empty if nothing.
+  std::string problem() const {
+    std::string found;
+    if (auto const blocks = outstanding(); blocks > 0) {
+      found = std::to_string(blocks) +
+              " blocks of the library's memory were not given back: is something kept, such as a handle of a task?";
+    }
+    if (auto const errors = fibers::detail::unhandled_count() - unhandled_before_; errors > 0) {
+      found += (found.empty() ? "" : "; ") + std::to_string(errors) + " exceptions were not fetched by anybody";
+    }
+    return found;
+  }
+
+ private:
+  void taking() override {}
+
+  unsigned long const unhandled_before_ = fibers::detail::unhandled_count();
+};
+
+#if defined(GTEST_API_)
+/// The same as a base for TEST_F.
+class leak_check_test : public ::testing::Test {
+  leak_check check_;
+};
+#endif
+
+}  // namespace fibers::testing

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// A body that must stand anything: cancelled at each point and in each pair of points, out of time, out of memory, and
+// in any order of its tasks.
+
+#include <fibers/testing.hpp>
+
+#include "catch.hpp"
+
+namespace fibers::testing {
+
+template <class F>
+void stands_anything(F body) {
+  auto const runs = cancel_sweep(body, {.pairs = true});
+  CHECK(runs > 1);  // there was something to hit
+  CHECK(timeout_sweep(body, {.pairs = true}) > 1);
+  CHECK(failure_sweep(body) > 0);
+  CHECK(explore(body, 200).runs == 200);
+}
+
+}  // namespace fibers::testing

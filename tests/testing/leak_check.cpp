@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#include "catch.hpp"
+//
+#include <fibers/fibers.hpp>
+#include <fibers/testing/leak_check.hpp>
+#include <stdexcept>
+
+#include "record.hpp"
+
+using Catch::Matchers::ContainsSubstring;
+using fibers::testing::leak_check;
+
+TEST_CASE_METHOD(leak_check, "leak_check: a case that leaves nothing passes") {
+  fibers::run([] {
+    fibers::queue<int> items(3);
+    auto task = fibers::spawn([&] { items.put(1); });
+    task.get();
+  });
+  CHECK(problem() == "");
+}
+
+TEST_CASE_METHOD(leak_check, "leak_check: a task that a handle keeps is found, until the handle goes") {
+  fibers::task_handle<> kept;
+  fibers::run([&] { kept = fibers::spawn([] {}).handle(); });
+  CHECK_THAT(problem(), ContainsSubstring(" of the library's memory were not given back"));
+  kept = {};
+  CHECK(problem() == "");
+}
+
+TEST_CASE_METHOD(leak_check, "leak_check: an exception that nobody fetched fails the case", "[!shouldfail]") {
+  fibers::run_options options;
+  options.on_unhandled = [](std::string const&, std::exception_ptr const&) {};
+  fibers::run(options, [] { fibers::spawn([] { throw std::runtime_error("unseen"); }).wait(); });
+  CHECK_THAT(problem(), ContainsSubstring("1 exceptions were not fetched"));  // the one failure comes from the fixture
+}
