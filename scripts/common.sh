@@ -39,7 +39,7 @@ boost_number() {
   if [[ $line =~ ^[0-9]+$ ]]; then echo "$line"; else echo 0; fi
 }
 
-# Prints the Debian packages that are missing for: tools, boost, catch2, benchmark, sanitizers, valgrind, coverage.
+# Prints the Debian packages that are missing for: tools, boost, catch2, gtest, benchmark, sanitizers, valgrind, coverage.
 missing() {
   local program=${compiler%% *}
   case $1 in
@@ -52,9 +52,11 @@ missing() {
       [ -n "${BOOST_ROOT:-}" ] || { [ "$(boost_number)" -ge 108100 ] && links -lboost_fiber -lboost_context; } ||
         echo libboost-fiber-dev
       ;;
-    catch2 | benchmark)
+    catch2 | gtest | benchmark)
       have pkg-config || echo pkg-config
-      has_package "$1" || echo "${1/benchmark/libbenchmark-dev}"
+      if ! has_package "$1"; then
+        if [ "$1" = catch2 ]; then echo catch2; else echo "lib$1-dev"; fi
+      fi
       ;;
     sanitizers)  # g++ brings them along
       [[ $compiler != *clang* ]] || links -fsanitize=thread || echo libclang-rt-dev

@@ -86,7 +86,7 @@ void trial::taking() {
 
 void trial::main_ended(engine::loop& loop) {
   running_ = false;
-  wrong(loop.deadlock());
+  if (!loop.deadlock().empty()) wrong_ = loop.deadlock();  // whatever else went wrong comes of that
   if (!loop.tasks().empty()) wrong("the body has ended, and tasks are left:" + loop.describe_tasks());
 }
 

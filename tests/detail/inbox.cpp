@@ -42,7 +42,7 @@ std::vector<read_entry> drain(inbox& box) {
 
 }  // namespace
 
-TEST_CASE("inbox: entries are read oldest first, each once") {
+TEST_CASE("inbox: entries are read oldest first, each once", "[THR-17]") {
   counting_parker parker;
   inbox box(parker);
   inbox_entry a, b, c;

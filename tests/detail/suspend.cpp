@@ -180,7 +180,7 @@ TEST_CASE("suspend: while the stack is unwound nothing is thrown, and the reques
   CHECK(next == "cancelled: while unwinding");
 }
 
-TEST_CASE("suspend: another thread may claim and wake, though the loop sleeps") {
+TEST_CASE("suspend: another thread may claim and wake, though the loop sleeps", "[THR-17]") {
   claim how{};
   fibers::run([&] {
     waiter w(self(), place);

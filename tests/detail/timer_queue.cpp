@@ -152,3 +152,23 @@ TEST_CASE("timer_queue: holds a million timers") {
   };
   CHECK(std::is_sorted(fired.begin(), fired.end(), earlier));
 }
+
+TEST_CASE("timer_queue: any of those that are due can be fired alone") {
+  std::vector<int> fired;
+  timer_queue queue;
+  numbered a(1, fired), b(2, fired), c(3, fired), later(4, fired);
+  queue.add(a, at(1));
+  queue.add(b, at(1));
+  queue.add(c, at(2));
+  queue.add(later, at(3));
+  CHECK(queue.count_due(at(0)) == 0);
+  CHECK(queue.count_due(at(2)) == 3);
+  queue.fire(1);
+  CHECK(fired == std::vector{2});
+  CHECK_FALSE(b.armed());
+  queue.fire(1);
+  CHECK(fired == std::vector{2, 3});
+  CHECK(queue.count_due(at(2)) == 1);
+  queue.fire_due(at(3));
+  CHECK(fired == std::vector{2, 3, 1, 4});
+}

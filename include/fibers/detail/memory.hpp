@@ -10,7 +10,8 @@
 
 namespace fibers::detail {
 
-/// Told, on its own thread, before the library takes memory. One a thread; watches do not nest.
+/// Told, on its own thread, before the library takes memory: of nested ones the inner one. They end in the order in
+/// which they nest.
 class memory_watch {
  public:
   memory_watch() noexcept;

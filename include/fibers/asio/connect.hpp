@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// To a host by its name, whichever of its addresses answers first.
+//
+//   auto socket = fibers::connect("www.example.org", "https");
+//
+// A host may have many addresses, and some may not answer. So attempts begin one after the other, as soon as the last
+// one has failed or a quarter of a second has passed, IPv6 and IPv4 in turns (RFC 8305). The first that succeeds ends
+// the others.
+
+#include <boost/asio/ip/address.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/assert/source_location.hpp>
+#include <boost/system/system_error.hpp>
+#include <chrono>
+#include <cstddef>
+#include <fibers/asio/io_context.hpp>
+#include <fibers/asio/use_fiber.hpp>
+#include <fibers/clock.hpp>
+#include <fibers/event.hpp>
+#include <fibers/task_group.hpp>
+#include <fibers/timeout.hpp>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace fibers {
+
+struct connect_options {
+  /// How long an attempt is waited for before the next one begins.
+  time_limit attempt_delay = std::chrono::milliseconds(250);
+};
+
+/// The addresses of a host, in the order in which the system would use them, and a service: a name as "https", or a
+/// port. Throws boost::system::system_error. Suspends. When cancelled, it ends at once, and the answer is dropped; but
+/// the system cannot be told to stop looking, and run() does not return before it has.
+inline std::vector<boost::asio::ip::tcp::endpoint> resolve(
+    std::string_view host, std::string_view service, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
+  using boost::asio::ip::tcp;
+  struct question {
+    explicit question(boost::asio::io_context& context) : resolver(context) {}
+    tcp::resolver resolver;
+    event answered = {};
+    boost::system::error_code error = {};
+    std::vector<tcp::endpoint> endpoints = {};
+  };
+  auto const asked = std::make_shared<question>(io_context(place));  // it may outlive this call
+  asked->resolver.async_resolve(host, service, [asked](boost::system::error_code error, auto const& results) {
+    asked->error = error;
+    asked->endpoints.assign(results.begin(), results.end());
+    asked->answered.set();
+  });
+  asked->answered.wait(place);
+  if (asked->error) {
+    throw boost::system::system_error(asked->error,
+                                      "fibers: resolve " + std::string(host) + ":" + std::string(service));
+  }
+  return std::move(asked->endpoints);
+}
+
+namespace detail {
+
+/// Those of both families in turns; each family's stay in their order.
+inline std::vector<boost::asio::ip::tcp::endpoint> in_turns(std::vector<boost::asio::ip::tcp::endpoint> endpoints) {
+  std::vector<boost::asio::ip::tcp::endpoint> family[2], mixed;
+  for (auto& endpoint : endpoints)
+    family[endpoint.protocol() == endpoints.front().protocol() ? 0 : 1].push_back(endpoint);
+  for (std::size_t i = 0; mixed.size() < endpoints.size(); ++i) {
+    for (auto const& one : family) {
+      if (i < one.size()) mixed.push_back(one[i]);
+    }
+  }
+  return mixed;
+}
+
+}  // namespace detail
+
+/// A connection to the first of these that accepts one; they are tried in this order. Throws
+/// boost::system::system_error, with the last attempt's error, if none does. Suspends. When cancelled, no connection is
+/// left. The socket belongs to io_context().
+inline boost::asio::ip::tcp::socket connect(std::vector<boost::asio::ip::tcp::endpoint> const& endpoints,
+                                            connect_options const& options = {},
+                                            boost::source_location const& place = BOOST_CURRENT_LOCATION) {
+  std::optional<boost::asio::ip::tcp::socket> connected;
+  boost::system::error_code error = boost::asio::error::host_not_found;
+  with_task_group(
+      [&](task_group& attempts) {
+        for (auto const& endpoint : endpoints) {
+          auto const attempt = attempts.spawn(
+              "connect",
+              [&] {
+                boost::asio::ip::tcp::socket socket(io_context(place));
+                boost::system::error_code failure;
+                socket.async_connect(endpoint, use_fiber[failure]);
+                if (failure) {
+                  error = failure;
+                } else if (!connected.has_value()) {
+                  connected = std::move(socket);
+                  attempts.stop({}, place);
+                }
+              },
+              place);
+          move_on_after(
+              options.attempt_delay, [&] { attempt.wait(place); }, place);
+        }
+      },
+      place);
+  if (!connected.has_value()) throw boost::system::system_error(error, "fibers: connect");
+  return std::move(*connected);
+}
+
+/// The same to a host, by its name or address, and a service, by its name or port. For a limit on all of it, call it
+/// within with_timeout().
+inline boost::asio::ip::tcp::socket connect(std::string_view host, std::string_view service,
+                                            connect_options const& options = {},
+                                            boost::source_location const& place = BOOST_CURRENT_LOCATION) {
+  return connect(detail::in_turns(resolve(host, service, place)), options, place);
+}
+inline boost::asio::ip::tcp::socket connect(std::string_view host, unsigned short port,
+                                            connect_options const& options = {},
+                                            boost::source_location const& place = BOOST_CURRENT_LOCATION) {
+  return connect(host, std::to_string(port), options, place);
+}
+
+}  // namespace fibers

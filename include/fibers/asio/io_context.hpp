@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// A loop that sleeps in an io_context of Boost.Asio.
+//
+// It gets one of its own when io_context() is first called, and pays nothing for it before. From then on it sleeps
+// where Asio waits, and runs one handler each time it wakes up, so that the task which that made ready runs at once.
+// While tasks are busy it looks for handlers every so many switches.
+//
+// Others wake it by ringing a bell: an eventfd that stands in the io_context like any other descriptor. A handler may
+// run after the loop has gone, where the io_context is the user's: so the bell belongs to both.
+
+#include <cxxabi.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/assert/source_location.hpp>
+#include <cerrno>
+#include <cstdint>
+#include <exception>
+#include <fibers/clock.hpp>
+#include <fibers/detail/loop.hpp>
+#include <fibers/detail/parker.hpp>
+#include <fibers/error.hpp>
+#include <fibers/run.hpp>
+#include <memory>
+#include <optional>
+#include <system_error>
+#include <utility>
+
+namespace fibers {
+
+namespace detail {
+
+class asio_bell : public std::enable_shared_from_this<asio_bell> {
+ public:
+  explicit asio_bell(boost::asio::io_context& context) : descriptor_(context, open()) {}
+
+  /// Any thread, and signal handlers.
+  void ring() noexcept {
+    std::uint64_t const once = 1;
+    if (!rung_.exchange(true)) [[maybe_unused]]
+      auto const written = ::write(descriptor_number_, &once, sizeof once);
+  }
+
+  /// From now on until stop() a ring ends a wait in the io_context.
+  void listen() {
+    listening_ = true;
+    read();
+  }
+  void stop() {
+    listening_ = false;
+    boost::system::error_code ignored;
+    descriptor_.cancel(ignored);
+  }
+  void close() noexcept {
+    listening_ = false;
+    boost::system::error_code ignored;
+    descriptor_.close(ignored);
+  }
+
+ private:
+  void read() {
+    descriptor_.async_read_some(boost::asio::buffer(&count_, sizeof count_),
+                                [self = shared_from_this()](boost::system::error_code const&, std::size_t) {
+                                  self->rung_.store(false);
+                                  if (self->listening_) self->read();
+                                });
+  }
+  int open() {
+    descriptor_number_ = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (descriptor_number_ < 0) throw std::system_error(errno, std::generic_category(), "fibers: eventfd");
+    return descriptor_number_;
+  }
+
+  int descriptor_number_ = -1;
+  std::atomic<bool> rung_ = false;  // nobody need ring again before it was heard
+  bool listening_ = false;
+  std::uint64_t count_ = 0;
+  boost::asio::posix::stream_descriptor descriptor_;
+};
+
+class asio_parker final : public parker {
+ public:
+  asio_parker() : own_(std::in_place, 1), context_(*own_) { begin(); }  // one thread runs it
+  explicit asio_parker(boost::asio::io_context& users) : context_(users) { begin(); }
+  ~asio_parker() override {
+    bell_->close();
+    here_ = outer_;
+  }
+
+  /// The io_context in which this thread's loop sleeps, or null.
+  static boost::asio::execution_context* here() noexcept { return here_; }
+
+  boost::asio::io_context& context() noexcept { return context_; }
+
+  void park(time_point deadline) override {
+    serve([&] { return deadline == time_point::max() ? context_.run_one() : context_.run_one_until(deadline); });
+  }
+  void unpark() noexcept override { bell_->ring(); }
+  void poll() override {
+    serve([&] { return context_.poll(); });
+  }
+
+  /// Asio does not say how much is under way, but it stops when that is nothing.
+  bool busy() override {
+    bell_->stop();
+    guard([&] { context_.poll(); });
+    bool const idle = context_.stopped();
+    if (idle) context_.restart();
+    bell_->listen();
+    return !idle;
+  }
+
+ private:
+  void begin() {
+    bell_->listen();
+    here_ = &context_;
+  }
+
+  // The loop goes on whatever happens: after a handler that throws, or when the io_context was stopped.
+  template <class Serve>
+  void serve(Serve run_handlers) {
+    std::size_t served = 1;
+    guard([&] { served = run_handlers(); });
+    if (served == 0 && context_.stopped()) context_.restart();
+  }
+  template <class F>
+  static void guard(F f) {
+    try {
+      f();
+    } catch (abi::__forced_unwind&) {
+      throw;
+    } catch (...) {
+      report_unhandled("a handler of Asio", std::current_exception());
+    }
+  }
+
+  std::optional<boost::asio::io_context> own_;
+  boost::asio::io_context& context_;
+  std::shared_ptr<asio_bell> const bell_ = std::make_shared<asio_bell>(context_);
+
+  static inline constinit thread_local boost::asio::execution_context* here_ = nullptr;
+  boost::asio::execution_context* const outer_ = here_;
+};
+
+}  // namespace detail
+
+/// The io_context of this thread's loop, for I/O objects of tasks: made when it is first asked for, destroyed when
+/// run() returns, which all I/O objects on it must have done before. Other threads may post to it. Its handlers run
+/// between tasks. Need not be run, and stop() does not end it. Does not suspend. Throws invalid_state_error if this
+/// thread runs no loop, or one that sleeps in another way, as on a fiber of Boost.Fiber.
+inline boost::asio::io_context& io_context(boost::source_location const& place = BOOST_CURRENT_LOCATION) {
+  auto* const chosen = detail::chosen_parker(place);
+  if (chosen == nullptr) {
+    auto made = std::make_unique<detail::asio_parker>();
+    auto& context = made->context();
+    detail::choose_parker(std::move(made));
+    return context;
+  }
+  if (auto* const sleeps_here = dynamic_cast<detail::asio_parker*>(chosen)) return sleeps_here->context();
+  throw invalid_state_error(
+      "fibers: this loop cannot have an io_context, since it does not own its thread: use I/O objects of an io_context "
+      "that another thread runs (" +
+      detail::to_string(place) + ")");
+}
+
+/// run() on an io_context of the user's, which io_context() then is: handlers that are there already run too. No other
+/// thread may run it meanwhile. It is left as it is when main and all tasks have ended: what is still under way goes on
+/// when somebody runs it again.
+template <detail::body F>
+detail::result_of<F> run_on(boost::asio::io_context& context, run_options const& options, F&& main,
+                            boost::source_location const& place = BOOST_CURRENT_LOCATION) {
+  return detail::run(options, std::forward<F>(main), std::make_unique<detail::asio_parker>(context), place);
+}
+template <detail::body F>
+detail::result_of<F> run_on(boost::asio::io_context& context, F&& main,
+                            boost::source_location const& place = BOOST_CURRENT_LOCATION) {
+  return run_on(context, run_options{}, std::forward<F>(main), place);
+}
+
+}  // namespace fibers

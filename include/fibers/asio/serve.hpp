@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// A server: a task for each connection, in one group, until it is told to end.
+//
+//   tcp::acceptor acceptor(fibers::io_context(), {tcp::v4(), 8080});
+//   fibers::race([&] { fibers::serve(acceptor, handle); }, [] { fibers::wait_for_signal({SIGINT, SIGTERM}); });
+//
+// It ends gracefully: when serve() is cancelled, or the acceptor is closed, no new connection comes in, and those there
+// are may finish within a time of grace; then they are cancelled. A second request to cancel ends the grace.
+
+#include <cxxabi.h>
+
+#include <boost/asio/error.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <boost/assert/source_location.hpp>
+#include <boost/system/errc.hpp>
+#include <boost/system/system_error.hpp>
+#include <chrono>
+#include <exception>
+#include <fibers/asio/io_context.hpp>
+#include <fibers/asio/use_fiber.hpp>
+#include <fibers/clock.hpp>
+#include <fibers/detail/loop.hpp>
+#include <fibers/error.hpp>
+#include <fibers/semaphore.hpp>
+#include <fibers/task_group.hpp>
+#include <fibers/this_task.hpp>
+#include <fibers/timeout.hpp>
+#include <initializer_list>
+#include <optional>
+#include <utility>
+
+namespace fibers {
+
+struct serve_options {
+  /// More wait to be accepted. Each may need a file descriptor, or more: see ulimit -n.
+  semaphore::count max_connections = 10'000;
+
+  /// How long connections may go on when the server ends.
+  time_limit grace = std::chrono::seconds(10);
+};
+
+namespace detail {
+
+/// One connection's permit to be there.
+class connection_slot {
+ public:
+  connection_slot(semaphore& slots, boost::source_location const& place) : slots_(&slots) { slots.acquire(1, place); }
+  connection_slot(connection_slot&& other) noexcept : slots_(std::exchange(other.slots_, nullptr)) {}
+  connection_slot& operator=(connection_slot&&) = delete;
+  ~connection_slot() {
+    if (slots_ != nullptr) slots_->release();
+  }
+
+ private:
+  semaphore* slots_;
+};
+
+/// The peer's fault, or the network's: the next one may be better.
+inline bool concerns_one_connection(boost::system::error_code const& error) noexcept {
+  using namespace boost::system::errc;
+  for (auto const kind :
+       {connection_aborted, connection_reset, protocol_error, no_protocol_option, network_down, network_unreachable,
+        host_unreachable, operation_not_supported, timed_out, operation_not_permitted}) {
+    if (error == kind) return true;
+  }
+  return false;
+}
+
+/// May be over when some connections have ended.
+inline bool is_shortage(boost::system::error_code const& error) noexcept {
+  using namespace boost::system::errc;
+  for (auto const kind : {too_many_files_open, too_many_files_open_in_system, no_buffer_space, not_enough_memory}) {
+    if (error == kind) return true;
+  }
+  return false;
+}
+
+inline bool is_end_of_stream(std::exception_ptr const& error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (boost::system::system_error const& failure) {
+    return failure.code() == boost::asio::error::eof;
+  } catch (abi::__forced_unwind&) {
+    throw;
+  } catch (...) {
+    return false;
+  }
+}
+
+/// The next connection; none if the acceptor was closed.
+template <class Acceptor>
+auto accept_next(Acceptor& acceptor, boost::source_location const& place) {
+  boost::system::error_code error;
+  std::optional socket(acceptor.async_accept(use_fiber[error]));
+  for (bool reported = false; error; socket.emplace(acceptor.async_accept(use_fiber[error]))) {
+    if (error == boost::asio::error::operation_aborted || !acceptor.is_open()) {
+      socket.reset();
+      return socket;
+    }
+    if (concerns_one_connection(error)) continue;
+    auto const failure = boost::system::system_error(error, "fibers: serve() accepts no connection");
+    if (!is_shortage(error)) throw failure;
+    if (!std::exchange(reported, true)) report_unhandled("serve()", std::make_exception_ptr(failure));
+    sleep_for(std::chrono::milliseconds(100), place);
+  }
+  return socket;
+}
+
+template <class Handler, class Socket>
+void serve_one(Handler& handler, Socket socket) {
+  try {
+    handler(std::move(socket));
+  } catch (cancelled_error const&) {
+    throw;
+  } catch (abi::__forced_unwind&) {
+    throw;
+  } catch (...) {
+    auto const error = std::current_exception();
+    if (!is_end_of_stream(error)) report_unhandled("served by serve()", error);
+  }
+}
+
+}  // namespace detail
+
+/// Calls handler(socket) for each connection, in a task of its own, until the acceptor is closed: then it returns, once
+/// all connections have ended. Suspends. When cancelled, it closes the acceptor, waits for the connections as above,
+/// and then throws. An error of a handler ends its connection only, and goes to the hook for unhandled exceptions, save
+/// for boost::asio::error::eof, which is how connections end; so does a shortage of descriptors or memory, after which
+/// it goes on. Throws boost::system::system_error if there can be no more connections for another reason, once those
+/// there are have ended.
+template <class Acceptor, class Handler>
+void serve(Acceptor& acceptor, Handler&& handler, serve_options const& options = {},
+           boost::source_location const& place = BOOST_CURRENT_LOCATION) {
+  semaphore slots(options.max_connections, options.max_connections);
+  std::exception_ptr failure;
+  with_task_group(
+      [&](task_group& connections) {
+        auto const end_gracefully = [&] {
+          boost::system::error_code ignored;
+          acceptor.close(ignored);
+          auto const all_ended = [&] { slots.acquire(options.max_connections, place); };
+          if (!move_on_after(options.grace, all_ended, place)) connections.cancel_all("serve() has ended", place);
+        };
+        try {
+          for (;;) {
+            detail::connection_slot slot(slots, place);
+            auto socket = detail::accept_next(acceptor, place);
+            if (!socket.has_value()) break;
+            connections.spawn(
+                "connection",
+                [&handler, slot = std::move(slot), socket = std::move(*socket)]() mutable {
+                  detail::serve_one(handler, std::move(socket));
+                },
+                place);
+          }
+        } catch (cancelled_error const&) {
+          end_gracefully();
+          throw;
+        } catch (abi::__forced_unwind&) {
+          throw;
+        } catch (...) {
+          failure = std::current_exception();
+        }
+        end_gracefully();
+      },
+      place);
+  if (failure != nullptr) std::rethrow_exception(failure);
+}
+
+/// The number of the first of these signals that comes from now on. Until then they do nothing else; before and after
+/// it, what they did before. Suspends; when cancelled, none was taken. They must not stand in
+/// run_options::cancel_on_signals as well.
+inline int wait_for_signal(std::initializer_list<int> signals,
+                           boost::source_location const& place = BOOST_CURRENT_LOCATION) {
+  boost::asio::signal_set awaited(io_context(place));
+  for (int const signal : signals) awaited.add(signal);
+  return awaited.async_wait(use_fiber);
+}
+
+}  // namespace fibers

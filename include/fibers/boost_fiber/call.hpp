@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// Any call that may stop a Boost fiber, from a task.
+
+#include <cxxabi.h>
+
+#include <boost/assert/source_location.hpp>
+#include <concepts>
+#include <exception>
+#include <fibers/boost_fiber/host.hpp>
+#include <fibers/detail/suspend.hpp>
+#include <fibers/detail/task_body.hpp>
+#include <fibers/detail/waiter.hpp>
+#include <stop_token>
+#include <type_traits>
+#include <utility>
+
+namespace fibers {
+
+namespace detail {
+
+template <class F>
+struct boost_call_result : std::invoke_result<F> {};
+template <std::invocable<std::stop_token> F>
+struct boost_call_result<F> : std::invoke_result<F, std::stop_token> {};
+
+/// On the stack of the task that waits for it.
+template <class F>
+class boost_call : told_waiter {
+ public:
+  using result = typename boost_call_result<F>::type;
+
+  boost_call(task_state& task, boost::source_location const& place, F& callable) noexcept
+      : told_waiter(task, place, &ask_to_stop), callable_(callable) {}
+
+  result wait() {
+    boost_host::here(place());
+    boost_host::start([this] { run(); });
+    [[maybe_unused]] auto const how = suspend_for_outside(*this);  // notified: nobody else may claim it
+    if (error_ != nullptr) std::rethrow_exception(std::move(error_));
+    return result_.move_out();
+  }
+
+ private:
+  static void ask_to_stop(told_waiter& self) noexcept { static_cast<boost_call&>(self).stop_.request_stop(); }
+
+  void run() {
+    try {
+      if constexpr (std::invocable<F, std::stop_token>) {
+        result_.fill(std::move(callable_), stop_.get_token());
+      } else {
+        result_.fill(std::move(callable_));
+      }
+    } catch (abi::__forced_unwind&) {
+      throw;
+    } catch (...) {
+      error_ = std::current_exception();
+    }
+    if (try_claim(claim::notified)) wake(*this);
+  }
+
+  F& callable_;
+  std::stop_source stop_;
+  result_slot<result> result_;
+  std::exception_ptr error_;
+};
+
+}  // namespace detail
+
+namespace boost_fiber {
+
+/// Calls `f` on a Boost fiber of this thread, and waits for it; returns what it returns, or throws what it throws. For
+/// whatever in Boost.Fiber stops its caller, be it a lock, a barrier or a sleep: a task that calls such a thing itself
+/// holds up all tasks of its loop.
+///
+/// Suspends. Boost.Fiber can take no wait back: so a task that is cancelled meanwhile goes on waiting for `f`, gets its
+/// result, and the request stays pending. `f` may take a std::stop_token, which is told of the request, and then see to
+/// it that it ends. What is locked in `f` must be unlocked in it.
+template <class F>
+requires(std::invocable<std::decay_t<F>> || std::invocable<std::decay_t<F>, std::stop_token>) auto call(
+    F&& f, boost::source_location const& place = BOOST_CURRENT_LOCATION) ->
+    typename fibers::detail::boost_call_result<std::decay_t<F>>::type {
+  auto& self = fibers::detail::enter(place);
+  fibers::detail::check_callable(f);
+  std::decay_t<F> callable(std::forward<F>(f));
+  return fibers::detail::boost_call<std::decay_t<F>>(self, place, callable).wait();
+}
+
+}  // namespace boost_fiber
+
+}  // namespace fibers

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// Tasks wait for futures of Boost.Fiber.
+//
+// A wait in Boost.Fiber cannot be taken back. So a Boost fiber waits in place of the tasks, one for each future; a task
+// that is cancelled leaves, and the Boost fiber goes on until the future is ready, which at the latest is when its
+// promise goes. It shares in what future and promise share, and never looks at the future itself: that may be moved and
+// destroyed as ever. A task that comes again finds the same Boost fiber.
+
+#include <boost/assert/source_location.hpp>
+#include <boost/fiber/exceptions.hpp>
+#include <boost/fiber/future/future.hpp>
+#include <boost/intrusive_ptr.hpp>
+#include <fibers/boost_fiber/host.hpp>
+#include <fibers/detail/spinlock.hpp>
+#include <fibers/detail/suspend.hpp>
+#include <fibers/detail/wait_list.hpp>
+#include <fibers/detail/waiter.hpp>
+#include <memory>
+#include <mutex>
+#include <utility>
+
+namespace fibers {
+
+namespace detail {
+
+using boost_future_state = boost::intrusive_ptr<boost::fibers::detail::shared_state_base>;
+
+/// What the future shares with its promise. It is in a private base, to which only such a cast leads.
+template <class T>
+boost_future_state state_of(boost::fibers::detail::future_base<T> const& future) {
+  if (future.valid()) return future.state_;
+  throw boost::fibers::future_uninitialized();
+}
+template <class T>
+boost_future_state state_of(boost::fibers::future<T> const& future) {
+  return state_of((boost::fibers::detail::future_base<T> const&)future);
+}
+template <class T>
+boost_future_state state_of(boost::fibers::shared_future<T> const& future) {
+  return state_of((boost::fibers::detail::future_base<T> const&)future);
+}
+
+class boost_future_watch {
+ public:
+  static std::shared_ptr<boost_future_watch> of(boost_future_state const& state, boost::source_location const& place) {
+    auto const& all = boost_host::here(place).future_watches();
+    auto watch = all->find(state.get());
+    if (watch != nullptr) return watch;
+    watch = std::make_shared<boost_future_watch>();
+    all->add(state.get(), watch);
+    try {
+      boost_host::start([state, all, watch] {
+        state->wait();
+        all->remove(state.get());
+        watch->end();
+      });
+    } catch (...) {
+      all->remove(state.get());
+      throw;
+    }
+    return watch;
+  }
+
+  void wait(task_state& self, boost::source_location const& place) {
+    std::unique_lock guard(lock_);
+    if (ready_) return;
+    waiter w(self, place);
+    wait_for_boost(waiters_, guard, w);
+  }
+
+ private:
+  void end() noexcept {
+    wait_list let_go;
+    {
+      std::scoped_lock const guard(lock_);
+      ready_ = true;
+      waiters_.claim_all_into(let_go);
+    }
+    let_go.wake_all();
+  }
+
+  spinlock lock_;
+  bool ready_ = false;
+  wait_list waiters_;
+};
+
+}  // namespace detail
+
+namespace boost_fiber {
+
+/// Waits until the future is ready: a boost::fibers::future or shared_future. Suspends; a task that is cancelled stops
+/// waiting at once, and the future is as it was. (A Boost fiber then waits on, with nothing but its stack, until the
+/// promise has been kept or is gone.) Throws boost::fibers::future_uninitialized for one that is not valid().
+template <class Future>
+void wait(Future const& future, boost::source_location const& place = BOOST_CURRENT_LOCATION) requires requires {
+  fibers::detail::state_of(future);
+}
+{
+  auto& self = fibers::detail::enter(place);
+  auto const state = fibers::detail::state_of(future);
+  fibers::detail::boost_future_watch::of(state, place)->wait(self, place);
+}
+
+/// wait(), and then the future's get(): the value, or what the promise was given. A task that is cancelled has taken
+/// nothing: the future is valid, and its value there when it comes.
+template <class T>
+T get(boost::fibers::future<T>& future, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
+  wait(future, place);
+  return future.get();
+}
+template <class T>
+T get(boost::fibers::future<T>&& future, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
+  return get(future, place);
+}
+template <class T>
+decltype(auto) get(boost::fibers::shared_future<T> const& future,
+                   boost::source_location const& place = BOOST_CURRENT_LOCATION) {
+  wait(future, place);
+  return future.get();
+}
+
+}  // namespace boost_fiber
+
+}  // namespace fibers

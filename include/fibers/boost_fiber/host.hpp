@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// A loop inside of a Boost.Fiber program.
+//
+// In a program that includes this, each loop sleeps as a Boost fiber: run() stops the Boost fiber it was called on, and
+// no other. A thread that had no Boost fibers becomes the main one of its own. While tasks are busy, the Boost fibers
+// beside them have a turn every 64 switches.
+//
+// Which trap of Boost.Fiber is met where:
+//
+//   waking takes locks              boost_sleeper holds one only for its flag, so that waking never stops a fiber; from
+//                                   a signal handler, where nothing of this is allowed, a thread is asked to do it
+//   a wait with a deadline may      the flag says whether it was woken, not what the wait returns
+//   swallow a wake-up
+//   who wakes touches the sleeper's run() does not return before all that have posted are through (detail/inbox)
+//   thread after it may have ended
+//   Boost fibers change threads     a loop cannot, and ends the program if it finds itself on another one
+//   under shared_work
+//   exceptions being handled are    tasks have their own state (detail/context), and the loop, between tasks, has none:
+//   kept per thread, up to 1.87     so it leaves what it finds
+
+#include <pthread.h>
+#include <semaphore.h>
+#include <signal.h>
+
+#include <atomic>
+#include <boost/assert/source_location.hpp>
+#include <boost/fiber/condition_variable.hpp>
+#include <boost/fiber/context.hpp>
+#include <boost/fiber/fiber.hpp>
+#include <boost/fiber/operations.hpp>
+#include <cstdio>
+#include <cstdlib>
+#include <fibers/clock.hpp>
+#include <fibers/detail/loop.hpp>
+#include <fibers/detail/parker.hpp>
+#include <fibers/detail/suspend.hpp>
+#include <fibers/detail/wait_list.hpp>
+#include <fibers/error.hpp>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+
+namespace fibers::detail {
+
+/// Where one Boost fiber sleeps until somebody wakes it.
+class boost_sleeper {
+ public:
+  /// Until wake(), which may have come before, or until `deadline`. Stops the calling Boost fiber.
+  void sleep(time_point deadline) {
+    std::unique_lock guard(mutex_);
+    auto const is_awake = [this] { return awake_; };
+    if (awake_) {
+      guard.unlock();
+      boost::this_fiber::yield();  // others have their turn, also when one is always woken before
+      guard.lock();
+    } else if (deadline == time_point::max()) {
+      woken_.wait(guard, is_awake);
+    } else {
+      woken_.wait_until(guard, deadline, is_awake);
+    }
+    awake_ = false;
+  }
+
+  /// Any thread. Stops nobody.
+  void wake() noexcept {
+    {
+      std::scoped_lock const guard(mutex_);
+      if (std::exchange(awake_, true)) return;
+    }
+    woken_.notify_one();
+  }
+
+ private:
+  std::mutex mutex_;  // never held where a Boost fiber may stop
+  boost::fibers::condition_variable_any woken_;
+  bool awake_ = false;
+};
+
+/// Wakes a loop for a signal handler, which cannot do that itself.
+class boost_bell {
+ public:
+  explicit boost_bell(parker& p) {
+    ::sem_init(&rung_, 0, 0);
+    sigset_t all, old;  // the handlers run on the program's own threads
+    ::sigfillset(&all);
+    ::pthread_sigmask(SIG_SETMASK, &all, &old);
+    try {
+      thread_ = std::thread([this, &p] {
+        while (wait()) p.unpark();
+      });
+    } catch (...) {
+      ::pthread_sigmask(SIG_SETMASK, &old, nullptr);
+      ::sem_destroy(&rung_);
+      throw;
+    }
+    ::pthread_sigmask(SIG_SETMASK, &old, nullptr);
+  }
+  boost_bell(boost_bell const&) = delete;
+  boost_bell& operator=(boost_bell const&) = delete;
+  ~boost_bell() {
+    over_.store(true);
+    ring();
+    thread_.join();
+    ::sem_destroy(&rung_);
+  }
+
+  /// Signal handlers.
+  void ring() noexcept { ::sem_post(&rung_); }
+
+ private:
+  bool wait() noexcept {
+    while (::sem_wait(&rung_) != 0) {
+    }
+    return !over_.load();
+  }
+
+  sem_t rung_;
+  std::atomic<bool> over_ = false;
+  std::thread thread_;
+};
+
+class boost_future_watch;
+
+/// The Boost fibers which wait for futures on behalf of the tasks of a loop: one for each future. Any thread.
+class boost_future_watches {
+ public:
+  std::shared_ptr<boost_future_watch> find(void const* future) const {
+    std::scoped_lock const guard(mutex_);
+    auto const found = watches_.find(future);
+    return found != watches_.end() ? found->second : nullptr;
+  }
+  void add(void const* future, std::shared_ptr<boost_future_watch> watch) {
+    std::scoped_lock const guard(mutex_);
+    watches_.emplace(future, std::move(watch));
+  }
+  void remove(void const* future) noexcept {
+    std::scoped_lock const guard(mutex_);
+    watches_.erase(future);
+  }
+
+ private:
+  std::mutex mutable mutex_;
+  std::map<void const*, std::shared_ptr<boost_future_watch>> watches_;
+};
+
+/// The Boost fiber on which a loop runs.
+class boost_host final : public parker {
+ public:
+  void park(time_point deadline) override {
+    let_others_run([&] { sleeper_.sleep(deadline); });
+  }
+  void unpark() noexcept override { sleeper_.wake(); }
+  void expect_signals() override { bell_.emplace(*this); }
+  void unpark_from_signal() noexcept override { bell_->ring(); }
+  void poll() override {
+    let_others_run([] { boost::this_fiber::yield(); });
+  }
+  bool busy() override {
+    poll();  // what a Boost fiber does now takes no time; what it does later comes by a wait for outside
+    return false;
+  }
+
+  /// That of this thread's loop.
+  static boost_host& here(boost::source_location const& place) {
+    if (auto* const host = dynamic_cast<boost_host*>(chosen_parker(place))) return *host;
+    throw invalid_state_error(
+        "fibers: this loop sleeps in an io_context or in a way of its own, and no Boost fiber can run beside it: wait "
+        "for Boost fibers in a loop that was begun by fibers::run(), in a program whose source with that call includes "
+        "<fibers/boost_fiber.hpp> (" +
+        to_string(place) + ")");
+  }
+
+  /// Runs `body` on a Boost fiber of its own, on this thread, soon.
+  template <class Body>
+  static void start(Body body) {
+    boost::fibers::fiber(boost::fibers::launch::post, std::move(body)).detach();
+  }
+
+  std::shared_ptr<boost_future_watches> const& future_watches() const noexcept { return future_watches_; }
+
+ private:
+  template <class Stop>
+  void let_others_run(Stop stop) {
+    loop_absence const absent;
+    stop();
+    if (boost::fibers::context::active()->get_scheduler() == home_) [[likely]]
+      return;
+    std::fputs(
+        "fibers: the Boost fiber that called fibers::run() was moved to another thread, which tasks cannot bear; call "
+        "run() on the thread's main fiber, or do without shared_work and work_stealing on this thread\n",
+        stderr);
+    std::abort();
+  }
+
+  boost::fibers::scheduler* const home_ = boost::fibers::context::active()->get_scheduler();
+  std::shared_ptr<boost_future_watches> const future_watches_ = std::make_shared<boost_future_watches>();
+  boost_sleeper sleeper_;
+  std::optional<boost_bell> bell_;  // goes first: it wakes us
+};
+
+/// As wait_list::sleep(), for what a Boost fiber will bring.
+[[nodiscard]] inline claim sleep_for_boost(wait_list& list, std::unique_lock<spinlock>& lock,
+                                           wait_entry& entry) noexcept {
+  list.push(entry);
+  lock.unlock();
+  auto const how = suspend_for_outside(entry.sleeper);
+  if (how != claim::notified && !entry.orphaned.load(std::memory_order_acquire)) {
+    lock.lock();
+    list.remove(entry);
+  }
+  return how;
+}
+
+/// As wait_list::wait(), likewise.
+inline void wait_for_boost(wait_list& list, std::unique_lock<spinlock>& lock, wait_entry& entry) {
+  auto const how = sleep_for_boost(list, lock, entry);
+  if (lock.owns_lock()) lock.unlock();
+  settle(entry.sleeper.task(), how);
+}
+
+inline bool const loops_sleep_as_boost_fibers = [] {
+  use_parkers_of([]() -> std::unique_ptr<parker> { return std::make_unique<boost_host>(); });
+  return true;
+}();
+
+}  // namespace fibers::detail

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// Tasks take items out of a channel of Boost.Fiber, buffered or not.
+//
+//   boost::fibers::buffered_channel<job> channel(16);      // Boost fibers push into it
+//   …
+//   fibers::boost_fiber::receiver jobs(channel);           // within a task
+//   for (auto const& job : jobs) …                         // until the channel is closed and empty
+
+#include <cxxabi.h>
+
+#include <boost/assert/source_location.hpp>
+#include <boost/fiber/channel_op_status.hpp>
+#include <boost/fiber/exceptions.hpp>
+#include <cstddef>
+#include <exception>
+#include <fibers/boost_fiber/channel_end.hpp>
+#include <fibers/detail/suspend.hpp>
+#include <fibers/detail/waiter.hpp>
+#include <fibers/error.hpp>
+#include <iterator>
+#include <mutex>
+#include <optional>
+#include <utility>
+
+namespace fibers::boost_fiber {
+
+/// Takes items out of a channel: within tasks of one loop, which must be over before it goes. The channel may have
+/// other consumers and outlives it.
+template <class Channel>
+class receiver : public fibers::detail::boost_channel_end<Channel> {
+  using base = fibers::detail::boost_channel_end<Channel>;
+
+ public:
+  using value_type = typename base::value_type;
+
+  /// Within a task. Takes nothing yet.
+  explicit receiver(Channel& channel, boost::source_location const& place = BOOST_CURRENT_LOCATION)
+      : base(channel, place) {}
+
+  /// Closes the channel: else nothing could call back the Boost fiber that may wait in it for an item. An item that was
+  /// on its way to a get() which was then cancelled goes too, if nobody has taken it since; try_get() does. Suspends
+  /// until the Boost fiber is back, which is soon, and no cancellation cuts that short.
+  ~receiver() {
+    this->channel_.close();
+    this->wait_until_at_rest();
+  }
+
+  /// Waits until there is an item, and takes it. Suspends; if cancelled, an item that was on its way already stays here
+  /// for the next one who asks. Throws queue_shut_down once the channel is closed and empty.
+  value_type get(boost::source_location const& place = BOOST_CURRENT_LOCATION) {
+    auto& self = fibers::detail::enter(place);
+    std::unique_lock guard(this->lock_);
+    for (;;) {
+      if (auto item = get_now(guard)) return std::move(*item);
+      this->check_end();
+      if (this->busy_) break;
+      this->start(guard, [this] { pop(); });
+    }
+    fibers::detail::waiter w(self, place);
+    getter mine(w);
+    fibers::detail::wait_for_boost(this->waiting_, guard, mine);
+    if (!mine.item.has_value()) this->throw_end();
+    return std::move(*mine.item);
+  }
+
+  /// An item if there is one, be it one that a cancelled get() has left here. (Of an unbuffered channel only that.)
+  /// Does not suspend.
+  std::optional<value_type> try_get() {
+    std::unique_lock guard(this->lock_);
+    return get_now(guard);
+  }
+
+  /// The items, until the channel is closed and empty. Its increment suspends, as get().
+  class iterator {
+   public:
+    using value_type = receiver::value_type;
+    using difference_type = std::ptrdiff_t;
+
+    iterator() = default;
+    explicit iterator(receiver& from) : from_(&from) { ++*this; }
+    value_type&& operator*() const noexcept { return std::move(*item_); }
+    iterator& operator++() {
+      try {
+        item_.reset();
+        item_.emplace(from_->get());
+      } catch (queue_shut_down const&) {
+        from_ = nullptr;
+      }
+      return *this;
+    }
+    void operator++(int) { ++*this; }
+    friend bool operator==(iterator const& i, std::default_sentinel_t) noexcept { return i.from_ == nullptr; }
+
+   private:
+    receiver* from_ = nullptr;
+    mutable std::optional<value_type> item_;
+  };
+  iterator begin() { return iterator(*this); }
+  std::default_sentinel_t end() const noexcept { return {}; }
+
+ private:
+  struct getter : fibers::detail::wait_entry {
+    using wait_entry::wait_entry;
+    std::optional<value_type> item = {};  // empty when woken: there is none any more
+  };
+
+  // Gives the lock up while it looks into the channel.
+  std::optional<value_type> get_now(std::unique_lock<fibers::detail::spinlock>& guard) {
+    if (left_.has_value()) return std::exchange(left_, std::nullopt);
+    if constexpr (base::is_buffered) {
+      if (!this->busy_) {
+        guard.unlock();
+        value_type item;
+        auto const status = this->channel_.try_pop(item);
+        guard.lock();
+        if (status == boost::fibers::channel_op_status::success) return item;
+      }
+    }
+    return std::nullopt;
+  }
+
+  // On the Boost fiber, as long as somebody waits.
+  void pop() {
+    for (;;) {
+      std::unique_lock guard(this->lock_);
+      if (!this->waiting_.anybody()) return this->stop(guard);
+      guard.unlock();
+      std::optional<value_type> item;
+      try {
+        item.emplace(this->channel_.value_pop());
+      } catch (boost::fibers::fiber_error const&) {
+        return this->stop_for_good(std::make_exception_ptr(queue_shut_down()));
+      } catch (abi::__forced_unwind&) {
+        throw;
+      } catch (...) {
+        return this->stop_for_good(std::current_exception());
+      }
+      guard.lock();
+      auto* const first = static_cast<getter*>(this->waiting_.claim_first());
+      if (first == nullptr) {
+        left_.emplace(std::move(*item));
+        return this->stop(guard);
+      }
+      first->item.emplace(std::move(*item));
+      guard.unlock();
+      wake(*first);
+    }
+  }
+
+  std::optional<value_type> left_;  // by a get() that was cancelled
+};
+
+}  // namespace fibers::boost_fiber

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// Tasks put items into a channel of Boost.Fiber, buffered or not.
+//
+//   fibers::boost_fiber::sender jobs(channel);             // within a task
+//   jobs.put(std::move(job));
+//   jobs.flush();
+//   channel.close();
+
+#include <cxxabi.h>
+
+#include <boost/assert/source_location.hpp>
+#include <boost/fiber/channel_op_status.hpp>
+#include <concepts>
+#include <exception>
+#include <fibers/boost_fiber/channel_end.hpp>
+#include <fibers/detail/suspend.hpp>
+#include <fibers/detail/waiter.hpp>
+#include <fibers/error.hpp>
+#include <mutex>
+#include <optional>
+#include <utility>
+
+namespace fibers::boost_fiber {
+
+/// Puts items into a channel: within tasks of one loop, which must be over before it goes. The channel may have other
+/// producers and outlives it. It has one item in its hands while there is no room in the channel; so a channel has room
+/// for one more with it than without.
+template <class Channel>
+class sender : public fibers::detail::boost_channel_end<Channel> {
+  using base = fibers::detail::boost_channel_end<Channel>;
+
+ public:
+  using value_type = typename base::value_type;
+
+  /// Within a task.
+  explicit sender(Channel& channel, boost::source_location const& place = BOOST_CURRENT_LOCATION)
+      : base(channel, place) {}
+
+  /// Suspends until the channel has taken the item in its hands, or is closed, and no cancellation cuts that short.
+  ~sender() { this->wait_until_at_rest(); }
+
+  /// Waits until it may have the item; the channel gets it as soon as that has room. Suspends; if cancelled, the item
+  /// is untouched. Throws queue_shut_down, likewise, once the channel is closed.
+  void put(value_type&& item, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
+    auto& self = fibers::detail::enter(place);
+    if (put_now(item)) return;
+    std::unique_lock guard(this->lock_);
+    this->check_end();
+    if (this->channel_.is_closed()) throw queue_shut_down();
+    if (this->busy_) {
+      fibers::detail::waiter w(self, place);
+      putter mine(w, item);
+      fibers::detail::wait_for_boost(this->waiting_, guard, mine);
+      if (!mine.taken) this->throw_end();
+      return;
+    }
+    held_.emplace(std::move(item));
+    try {
+      this->start(guard, [this] { push(); });
+    } catch (...) {
+      item = *std::exchange(held_, std::nullopt);
+      throw;
+    }
+  }
+  void put(value_type const& item,
+           boost::source_location const& place = BOOST_CURRENT_LOCATION) requires std::copy_constructible<value_type> {
+    put(value_type(item), place);
+  }
+
+  /// Waits until the channel has taken all that was put. Suspends; if cancelled, nothing has changed. Throws
+  /// queue_shut_down if the channel was closed before that.
+  void flush(boost::source_location const& place = BOOST_CURRENT_LOCATION) {
+    auto& self = fibers::detail::enter(place);
+    std::unique_lock guard(this->lock_);
+    if (this->busy_) {
+      fibers::detail::waiter w(self, place);
+      fibers::detail::wait_for_boost(this->at_rest_, guard, w);
+      guard.lock();
+    }
+    if (held_.has_value()) this->check_end();
+  }
+
+  /// The item that was in its hands when the channel was closed, once. (Not of an unbuffered channel whose items cannot
+  /// be copied: such an item goes with the push.) Does not suspend.
+  std::optional<value_type> take_unsent() {
+    std::scoped_lock const guard(this->lock_);
+    return this->busy_ ? std::nullopt : std::exchange(held_, std::nullopt);
+  }
+
+ private:
+  struct putter : fibers::detail::wait_entry {
+    putter(fibers::detail::waiter& w, value_type& what) noexcept : wait_entry(w), item(what) {}
+    value_type& item;
+    bool taken = false;
+  };
+
+  // Straight into the channel. Boost.Fiber moves the item only if it takes it.
+  bool put_now(value_type& item) {
+    if constexpr (base::is_buffered) {
+      {
+        std::scoped_lock const guard(this->lock_);
+        if (this->busy_) return false;  // it would overtake others
+      }
+      return this->channel_.try_push(std::move(item)) == boost::fibers::channel_op_status::success;
+    }
+    return false;
+  }
+
+  // On the Boost fiber, as long as there are items.
+  void push() {
+    for (;;) {
+      try {
+        if (push_held() != boost::fibers::channel_op_status::success) {
+          return this->stop_for_good(std::make_exception_ptr(queue_shut_down()));
+        }
+        held_.reset();
+      } catch (abi::__forced_unwind&) {
+        throw;
+      } catch (...) {
+        return this->stop_for_good(std::current_exception());
+      }
+      std::unique_lock guard(this->lock_);
+      auto* const first = static_cast<putter*>(this->waiting_.claim_first());
+      if (first == nullptr) return this->stop(guard);
+      held_.emplace(std::move(first->item));
+      first->taken = true;
+      guard.unlock();
+      wake(*first);
+    }
+  }
+
+  // The push of an unbuffered channel takes what it is given also when it then fails.
+  auto push_held() {
+    if constexpr (!base::is_buffered && std::copy_constructible<value_type>) {
+      return this->channel_.push(std::as_const(*held_));
+    } else {
+      return this->channel_.push(std::move(*held_));
+    }
+  }
+
+  std::optional<value_type> held_;  // the Boost fiber's while busy_
+};
+
+}  // namespace fibers::boost_fiber

@@ -1,0 +1,358 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// One operation of Asio that a task waits for. It lives on the task's stack, and so does the memory that Asio needs for
+// it, until nobody else has anything to do with it.
+//
+// Three have a share in it: the task, until it sleeps; the operation, until its handler has run; and what is sent after
+// an operation that other threads run, to end it. Who gives up the last share wakes the task. If that is the task
+// itself, the operation was completed at once, and it does not sleep.
+
+#include <cxxabi.h>
+
+#include <atomic>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/cancellation_type.hpp>
+#include <boost/asio/error.hpp>
+#include <boost/asio/execution/context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/query.hpp>
+#include <boost/asio/system_executor.hpp>
+#include <boost/assert/source_location.hpp>
+#include <boost/system/system_error.hpp>
+#include <cstddef>
+#include <exception>
+#include <fibers/asio/io_context.hpp>
+#include <fibers/detail/memory.hpp>
+#include <fibers/detail/suspend.hpp>
+#include <fibers/detail/task_state.hpp>
+#include <fibers/detail/waiter.hpp>
+#include <fibers/error.hpp>
+#include <fibers/this_task.hpp>
+#include <memory>
+#include <new>
+#include <optional>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace fibers::detail {
+
+inline constexpr boost::source_location asio_place(__FILE__, __LINE__, "fibers::use_fiber");
+
+/// A signal keeps the memory that operations take to listen to it. So it is used again, by the thread's next operation.
+class asio_signal {
+ public:
+  asio_signal() {
+    if (idle().empty()) idle().push_back(std::make_unique<boost::asio::cancellation_signal>());
+    signal_ = std::move(idle().back());
+    idle().pop_back();
+  }
+  asio_signal(asio_signal const&) = delete;
+  asio_signal& operator=(asio_signal const&) = delete;
+  ~asio_signal() {
+    if (signal_->slot().has_handler()) signal_->slot().emplace<nobody>();
+    idle().push_back(std::move(signal_));
+  }
+  boost::asio::cancellation_signal* operator->() const noexcept { return signal_.get(); }
+
+ private:
+  struct nobody {
+    void operator()(boost::asio::cancellation_type) const noexcept {}
+  };
+  static std::vector<std::unique_ptr<boost::asio::cancellation_signal>>& idle() {
+    thread_local std::vector<std::unique_ptr<boost::asio::cancellation_signal>> signals;
+    return signals;
+  }
+  std::unique_ptr<boost::asio::cancellation_signal> signal_;
+};
+
+/// The part that does not depend on what the operation gives.
+class asio_operation_base : public told_waiter {
+ public:
+  asio_operation_base(asio_operation_base const&) = delete;
+  asio_operation_base& operator=(asio_operation_base const&) = delete;
+
+  /// One of the shares.
+  struct give_up {
+    void operator()(asio_operation_base* operation) const noexcept { operation->give_up_share(); }
+  };
+  using share = std::unique_ptr<asio_operation_base, give_up>;
+
+  auto slot() const noexcept { return signal_->slot(); }
+
+  /// For the operation: one block at a time is on the task's stack.
+  void* allocate(std::size_t size) {
+    if (memory_used_ || size > sizeof memory_) return detail::allocate(size);
+    memory_used_ = true;
+    return memory_;
+  }
+  void deallocate(void* block) noexcept {
+    if (block != memory_) return detail::deallocate(block);
+    memory_used_ = false;
+  }
+
+ protected:
+  asio_operation_base() : told_waiter(begin(), asio_place, &tell) {}
+  ~asio_operation_base() = default;
+
+  /// Before the operation is under way, so that requests to cancel can reach it.
+  template <class Executor>
+  void runs_on(Executor const& executor) noexcept {
+    if (belongs_here(executor)) return;
+    executor_ = &executor;
+    end_ = &end_elsewhere<Executor>;
+  }
+
+  void sleep() noexcept {
+    if (shares_.fetch_sub(1) == 1) return;
+    [[maybe_unused]] auto const notified = suspend_for_outside(*this);
+  }
+
+  /// The operation has its result.
+  void completed() noexcept { completed_.store(true); }
+
+  /// Throws the request that aborted the operation, if one did.
+  void throw_request(std::size_t transferred) {
+    if (!told_ || !task().cancels().deliverable()) return;
+    auto request = take_request(task());
+    request.transferred(transferred);
+    throw request;
+  }
+
+ private:
+  static task_state& begin() {
+    this_task::checkpoint(asio_place);  // operations that are completed at once must give way as others do
+    return this_task_state(asio_place);
+  }
+
+  template <class Executor>
+  static bool belongs_here(Executor const& executor) noexcept {
+    if constexpr (boost::asio::can_query<Executor const&, boost::asio::execution::context_t>::value) {
+      return &boost::asio::query(executor, boost::asio::execution::context) == asio_parker::here();
+    } else {
+      return false;
+    }
+  }
+
+  void give_up_share() noexcept {
+    if (shares_.fetch_sub(1) == 1 && try_claim(claim::notified)) wake(*this);
+  }
+  share take_share() noexcept {
+    for (auto count = shares_.load(); count != 0;) {
+      if (shares_.compare_exchange_weak(count, count + 1)) return share(this);
+    }
+    return {};
+  }
+
+  // A request to cancel has come.
+  static void tell(told_waiter& w) noexcept {
+    auto& self = static_cast<asio_operation_base&>(w);
+    if (!std::exchange(self.told_, true)) self.end_(self);
+  }
+  // Whatever kind of end the operation can have: each kind leaves the choice to it.
+  static void end_here(asio_operation_base& self) noexcept { self.signal_->emit(boost::asio::cancellation_type::all); }
+  static void end_nowhere(asio_operation_base&) noexcept {}
+  // Operations are ended where they run, and not by two threads at once.
+  template <class Executor>
+  static void end_elsewhere(asio_operation_base& self) noexcept try {
+    if (auto ours = self.take_share()) {
+      boost::asio::post(*static_cast<Executor const*>(self.executor_), [ours = std::move(ours)] {
+        if (!ours->completed_.load()) end_here(*ours);
+      });
+    }
+  } catch (std::bad_alloc const&) {  // then it is not ended, but waited for
+  }
+
+  asio_signal signal_;
+  // Of an operation that does not say where it runs it is assumed that it runs on the loop's own io_context.
+  void (*end_)(asio_operation_base&) noexcept = asio_parker::here() != nullptr ? &end_here : &end_nowhere;
+  void const* executor_ = nullptr;
+  std::atomic<int> shares_ = 2;
+  std::atomic<bool> completed_ = false;
+  bool told_ = false;
+  bool memory_used_ = false;
+  alignas(std::max_align_t) std::byte memory_[384];
+};
+
+template <class T>
+struct asio_allocator {
+  using value_type = T;
+
+  explicit asio_allocator(asio_operation_base& o) noexcept : operation(&o) {}
+  template <class U>
+  asio_allocator(asio_allocator<U> const& other) noexcept : operation(other.operation) {}
+
+  T* allocate(std::size_t count) {
+    static_assert(alignof(T) <= alignof(std::max_align_t));
+    if (count > static_cast<std::size_t>(-1) / sizeof(T)) throw std::bad_array_new_length();
+    return static_cast<T*>(operation->allocate(count * sizeof(T)));
+  }
+  void deallocate(T* block, std::size_t) noexcept { operation->deallocate(block); }
+  friend bool operator==(asio_allocator const& a, asio_allocator const& b) noexcept {
+    return a.operation == b.operation;
+  }
+
+  asio_operation_base* operation;
+};
+
+template <class... Values>
+class asio_operation;
+
+/// What Asio calls at the end of the operation. If it is destroyed instead, the task is woken too, and told so.
+template <class... Values>
+class asio_handler {
+ public:
+  explicit asio_handler(asio_operation<Values...>& operation) noexcept : share_(&operation) {}
+
+  template <class... Given>
+  requires std::is_constructible_v<std::tuple<Values...>, Given &&...> void operator()(Given&&... values) {
+    static_cast<asio_operation<Values...>&>(*share_).keep(std::forward<Given>(values)...);
+    share_.reset();
+  }
+
+  using allocator_type = asio_allocator<void>;
+  using cancellation_slot_type = boost::asio::cancellation_slot;
+  using immediate_executor_type = boost::asio::system_executor;  // calls the handler at once, where Asio asks for it
+
+  allocator_type get_allocator() const noexcept { return allocator_type(*share_); }
+  cancellation_slot_type get_cancellation_slot() const noexcept { return share_->slot(); }
+  immediate_executor_type get_immediate_executor() const noexcept { return {}; }
+
+ private:
+  asio_operation_base::share share_;
+};
+
+/// What a call gives for an operation with these results, behind an error that comes first.
+template <class... Values>
+struct asio_value {
+  using type = std::tuple<Values...>;
+};
+template <>
+struct asio_value<> {
+  using type = void;
+};
+template <class Value>
+struct asio_value<Value> {
+  using type = Value;
+};
+template <class... More>
+struct asio_result : asio_value<More...> {};
+template <class... More>
+struct asio_result<boost::system::error_code, More...> : asio_value<More...> {};
+template <class... More>
+struct asio_result<std::exception_ptr, More...> : asio_value<More...> {};
+
+template <class T>
+struct is_error_tuple : std::false_type {};
+template <class... More>
+struct is_error_tuple<std::tuple<boost::system::error_code, More...>> : std::true_type {};
+
+template <class... Values>
+class asio_operation final : public asio_operation_base {
+ public:
+  using value_type = typename asio_result<Values...>::type;
+
+  /// Starts the operation, and returns when it has ended.
+  template <class Initiation, class... Parameters>
+  void perform(Initiation&& initiation, Parameters&&... parameters) {
+    if constexpr (requires { initiation.initiation_.get_executor(); }) {  // in an adapter such as as_tuple
+      auto const executor = initiation.initiation_.get_executor();
+      runs_on(executor);
+      start(std::forward<Initiation>(initiation), std::forward<Parameters>(parameters)...);
+    } else if constexpr (requires { initiation.get_executor(); }) {
+      auto const executor = initiation.get_executor();
+      runs_on(executor);
+      start(std::forward<Initiation>(initiation), std::forward<Parameters>(parameters)...);
+    } else {
+      start(std::forward<Initiation>(initiation), std::forward<Parameters>(parameters)...);
+    }
+  }
+
+  /// For the handler.
+  template <class... Given>
+  void keep(Given&&... values) {
+    result_.emplace(std::forward<Given>(values)...);
+    completed();
+  }
+
+  /// The result; or throws how it ended, save for an error that goes to `error`.
+  value_type get(boost::system::error_code* error) {
+    if (!result_.has_value()) {
+      throw_request(0);
+      throw invalid_state_error(
+          "fibers: an operation of Asio was dropped before it was completed: keep its io_context until it is");
+    }
+    if (was_aborted()) throw_request(transferred());
+    if (error != nullptr) *error = {};
+    if constexpr (std::is_same_v<first, boost::system::error_code>) {
+      auto const& code = std::get<0>(*result_);
+      if (error != nullptr) {
+        *error = code;
+      } else if (code) {
+        throw boost::system::system_error(code);
+      }
+      return values<1>(std::make_index_sequence<sizeof...(Values) - 1>());
+    } else if constexpr (std::is_same_v<first, std::exception_ptr>) {
+      if (auto const& failure = std::get<0>(*result_)) std::rethrow_exception(failure);
+      return values<1>(std::make_index_sequence<sizeof...(Values) - 1>());
+    } else {
+      return values<0>(std::make_index_sequence<sizeof...(Values)>());
+    }
+  }
+
+ private:
+  template <class Initiation, class... Parameters>
+  void start(Initiation&& initiation, Parameters&&... parameters) {
+    std::forward<Initiation>(initiation)(asio_handler<Values...>(*this), std::forward<Parameters>(parameters)...);
+    sleep();
+  }
+
+  using first = std::tuple_element_t<0, std::tuple<Values..., void*>>;
+
+  bool was_aborted() const {
+    if constexpr (std::is_same_v<first, boost::system::error_code>) {
+      return std::get<0>(*result_) == boost::asio::error::operation_aborted;
+    } else if constexpr (is_error_tuple<first>::value) {
+      return std::get<0>(std::get<0>(*result_)) == boost::asio::error::operation_aborted;
+    } else if constexpr (std::is_same_v<first, std::exception_ptr>) {
+      if (std::get<0>(*result_) == nullptr) return false;
+      try {
+        std::rethrow_exception(std::get<0>(*result_));
+      } catch (boost::system::system_error const& error) {
+        return error.code() == boost::asio::error::operation_aborted;
+      } catch (abi::__forced_unwind&) {
+        throw;
+      } catch (...) {
+        return false;
+      }
+    } else {
+      return false;
+    }
+  }
+
+  std::size_t transferred() const noexcept {
+    using outcome = std::tuple<boost::system::error_code, std::size_t>;
+    if constexpr (std::is_same_v<std::tuple<Values...>, outcome>) {
+      return std::get<1>(*result_);
+    } else if constexpr (std::is_same_v<first, outcome>) {
+      return std::get<1>(std::get<0>(*result_));
+    } else {
+      return 0;
+    }
+  }
+
+  template <std::size_t Skipped, std::size_t... I>
+  value_type values(std::index_sequence<I...>) {
+    if constexpr (sizeof...(I) == 1) {
+      return std::get<Skipped>(std::move(*result_));
+    } else if constexpr (sizeof...(I) > 1) {
+      return value_type(std::get<Skipped + I>(std::move(*result_))...);
+    }
+  }
+
+  std::optional<std::tuple<Values...>> result_;
+};
+
+}  // namespace fibers::detail

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: BSL-1.0
+
+// 16. Cancellation for your Boost.Fiber program
+//
+// Boost.Fiber can stop neither a fiber nor a wait from outside. Here is a kitchen of two Boost fibers with a channel
+// between them. Step by step the cook gets a timeout, can be cancelled, and closes without leaving an order behind. The
+// waiter stays what he was.
+//
+//   samples/run boost_fiber
+//
+// You will see what the cook does in each of the four versions.
+
+#include <boost/fiber/all.hpp>
+#include <fibers/boost_fiber.hpp>
+#include <fibers/fibers.hpp>
+#include <iostream>
+#include <string>
+using namespace std::chrono_literals;
+
+using order_channel = boost::fibers::buffered_channel<std::string>;
+
+void cook(std::string const& dish) { std::cout << "cooked " << dish << '\n'; }
+
+// The program as it was. If the waiter forgets to close the channel, it never ends.
+void as_it_was() {
+  order_channel channel(8);
+  boost::fibers::fiber waiter([&] {
+    for (auto const* const dish : {"soup", "fish", "cake"}) channel.push(dish);
+    channel.close();
+  });
+  boost::fibers::fiber kitchen([&] {
+    for (auto const& dish : channel) cook(dish);
+  });
+  waiter.join();
+  kitchen.join();
+}
+
+// Step 1. The cook works within fibers::run(), which stops only the Boost fiber it is called on. A receiver is the
+// channel's end for tasks: its get() can be cut short, and an order that was on its way then stays in the receiver.
+void with_a_timeout() {
+  order_channel channel(8);
+  boost::fibers::fiber waiter([&] {
+    for (auto const* const dish : {"soup", "fish"}) channel.push(dish);  // and forgets to close
+  });
+  boost::fibers::fiber kitchen([&] {
+    fibers::run([&] {
+      fibers::boost_fiber::receiver orders(channel);
+      while (auto const dish = fibers::move_on_after(200ms, [&] { return orders.get(); })) cook(*dish);
+      std::cout << "no order for a while\n";
+    });
+  });
+  waiter.join();
+  kitchen.join();
+}
+
+// Step 2. Any Boost fiber, of any thread, may cancel a task and wait for its end.
+void with_a_cancel() {
+  order_channel channel(8);
+  channel.push("soup");
+  boost::fibers::promise<fibers::task_handle<>> begun;
+  boost::fibers::fiber owner([&] {
+    auto const kitchen = begun.get_future().get();
+    kitchen.cancel("the kitchen is on fire");
+    fibers::boost_fiber::wait(kitchen);
+    std::cout << "the owner locks the door\n";
+  });
+  fibers::run([&] {
+    auto const kitchen = fibers::spawn([&] {
+      fibers::boost_fiber::receiver orders(channel);
+      try {
+        for (auto const& dish : orders) cook(dish);
+      } catch (fibers::cancelled_error const& error) {
+        std::cout << "stopped: " << error.message() << '\n';
+        throw;
+      }
+    });
+    begun.set_value(kitchen.handle());
+    kitchen.wait();
+  });
+  owner.join();
+}
+
+// Step 3. At closing time the cook takes no new orders, and cooks those that were taken: within a second, or not at
+// all.
+void with_a_clean_shutdown() {
+  order_channel channel(8);
+  boost::fibers::promise<void> closing_time;
+  int taken = 0, cooked = 0;
+  boost::fibers::fiber waiter([&] {
+    while (channel.push("stew") == boost::fibers::channel_op_status::success) {
+      if (++taken == 20) closing_time.set_value();
+    }
+  });
+  fibers::run([&] {
+    fibers::boost_fiber::receiver orders(channel);
+    auto const cook_all = [&] {
+      for ([[maybe_unused]] auto const& dish : orders) ++cooked;
+    };
+    auto clock = closing_time.get_future();
+    fibers::race(cook_all, [&] { fibers::boost_fiber::get(clock); });
+
+    channel.close();
+    fibers::with_timeout(1s, cook_all);
+  });
+  waiter.join();
+  std::cout << (cooked == taken ? "every order was cooked\n" : "somebody is still hungry\n");
+}
+
+int main() {
+  as_it_was();
+  with_a_timeout();
+  with_a_cancel();
+  with_a_clean_shutdown();
+}
