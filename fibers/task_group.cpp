@@ -100,7 +100,7 @@ void task_group::cancel_children(cancelled_error const& why) noexcept {
     child->cancelled_in_round = round_;
     children_.splice(children_.end(), children_, children_.begin());
     guard.unlock();
-    request_cancel(*child, why);
+    request_end(*child, &owner_, why);
     guard.lock();
   }
 }

@@ -12,9 +12,12 @@ constinit thread_local memory_watch* watch = nullptr;
 
 bool watched() noexcept { return watches.load(std::memory_order_relaxed) != 0; }
 
-[[gnu::noinline, gnu::cold]] void note_allocation() {
-  if (watch != nullptr) watch->taking();
+template <class... Alignment>
+[[gnu::noinline, gnu::cold]] void* allocate_watched(std::size_t size, Alignment... alignment) {
+  announce_allocation();
+  auto* const block = ::operator new(size, alignment...);
   blocks.fetch_add(1, std::memory_order_relaxed);
+  return block;
 }
 
 }  // namespace
@@ -37,12 +40,14 @@ void announce_allocation() {
 }
 
 void* allocate(std::size_t size) {
-  if (watched()) [[unlikely]] note_allocation();
+  if (watched()) [[unlikely]]
+    return allocate_watched(size);
   return ::operator new(size);
 }
 
 void* allocate(std::size_t size, std::align_val_t alignment) {
-  if (watched()) [[unlikely]] note_allocation();
+  if (watched()) [[unlikely]]
+    return allocate_watched(size, alignment);
   return ::operator new(size, alignment);
 }
 

@@ -90,6 +90,19 @@ bool go_on(path& steps, std::size_t most_preemptions) {
   return false;
 }
 
+// Runs one schedule after the other. True if these were all.
+template <class Run>
+bool walk(systematic const& options, std::size_t const& runs, Run& run) {
+  for (std::size_t preemptions = 0; preemptions <= options.preemptions; ++preemptions) {
+    path steps;
+    do {
+      if (runs == options.most_runs) return false;
+      run(steps);
+    } while (go_on(steps, preemptions));
+  }
+  return true;
+}
+
 // "12:1,20:2": at its 12th choice the second, at its 20th the third, else the first.
 std::string to_text(path const& steps) {
   std::string text;
@@ -168,6 +181,7 @@ exploration explore(std::function<void()> const& body, std::size_t runs, explore
     fail(wrong, "the schedule with seed " + number + " (run " + std::to_string(i + 1) + " of " + std::to_string(runs) + ")",
          "FIBERS_SEED=" + number);
   }
+  check_for_leaks("explore");
   return {.runs = runs, .complete = false};
 }
 
@@ -189,19 +203,15 @@ exploration explore(std::function<void()> const& body, systematic options) {
     fail(wrong, "the schedule " + text + " (run " + std::to_string(runs) + ")", "FIBERS_SCHEDULE=" + text);
   };
 
+  bool complete = false;
   if (asked.has_value()) {
     auto steps = *asked;
     run(steps);
-    return {.runs = runs, .complete = false};
+  } else {
+    complete = walk(options, runs, run);
   }
-  for (std::size_t preemptions = 0; preemptions <= options.preemptions; ++preemptions) {
-    path steps;
-    do {
-      if (runs == options.most_runs) return {.runs = runs, .complete = false};
-      run(steps);
-    } while (go_on(steps, preemptions));
-  }
-  return {.runs = runs, .complete = true};
+  check_for_leaks("explore");
+  return {.runs = runs, .complete = complete};
 }
 
 }  // namespace fibers::testing::detail

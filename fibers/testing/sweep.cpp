@@ -191,12 +191,14 @@ std::size_t sweep(char const* name, std::function<void()> const& body, sweep_opt
 
   if (auto const asked = asked_points()) {
     run(*asked);
+    check_for_leaks(name);
     return runs;
   }
   for (std::size_t first = 1; run({first}); ++first) {
     for (std::size_t second = first + 1; options.pairs && run({first, second}); ++second) {
     }
   }
+  check_for_leaks(name);
   return runs;
 }
 

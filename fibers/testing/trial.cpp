@@ -7,6 +7,7 @@
 #include <fibers/detail/suspend.hpp>
 #include <fibers/detail/task_body.hpp>
 #include <fibers/run.hpp>
+#include <fibers/testing/failure.hpp>
 #include <utility>
 
 // Of the leak sanitizer, where the program is built with it.
@@ -44,9 +45,6 @@ std::string trial::play(std::function<void()> const& body) {
     main_ = nullptr;
   }
   blocks_left_ = outstanding();
-  if (wrong_.empty() && __lsan_do_recoverable_leak_check != nullptr && __lsan_do_recoverable_leak_check() != 0) {
-    wrong("memory was lost; the leak sanitizer's report is on stderr");
-  }
   return wrong_;
 }
 
@@ -107,6 +105,15 @@ std::string play(std::unique_ptr<trial>& latest, std::function<std::unique_ptr<t
              "handle of a task?";
     }
   }
+}
+
+void check_for_leaks(char const* function) {
+  static bool reported = false;  // what was lost once is so for ever
+  if (reported || __lsan_do_recoverable_leak_check == nullptr || __lsan_do_recoverable_leak_check() == 0) return;
+  reported = true;
+  throw failure(std::string(function) +
+                ": memory was lost, in one of these runs or before; the leak sanitizer's report on stderr says where it "
+                "was taken");
 }
 
 std::string describe_point(engine::task_state& task, boost::source_location const& place) {

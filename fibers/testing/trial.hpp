@@ -79,6 +79,9 @@ std::string play(std::unique_ptr<trial>& latest, std::function<std::unique_ptr<t
 /// "load() at cache.cpp:12, in task 'main'"
 std::string describe_point(fibers::detail::task_state& task, boost::source_location const& place);
 
+/// Asks the leak sanitizer, if the program is built with it: once after many runs, since that takes long.
+void check_for_leaks(char const* function);
+
 /// Throws invalid_state_error inside of a task.
 void refuse_nesting(char const* function);
 

@@ -27,8 +27,9 @@ struct counting_parker final : fibers::detail::parker {
     ++unparks;
     thread.unpark();
   }
+  void poll() override { ++polls; }
   fibers::detail::thread_parker thread;
-  std::atomic<int> parks = 0, unparks = 0;
+  std::atomic<int> parks = 0, unparks = 0, polls = 0;
 };
 
 void nothing() {}
@@ -90,6 +91,7 @@ TEST_CASE("inbox: nobody is unparked who does not sleep, and nobody sleeps while
   CHECK(parker.unparks == 0);
   box.sleep(time_point::max());
   CHECK(parker.parks == 0);
+  CHECK(parker.polls == 2);  // what the parker looks after has its turn instead
   drain(box);
   CHECK(box.empty());  // a drain answers the ring, too
 }

@@ -41,7 +41,7 @@ TEST_CASE("memory: a watch sees what is taken, and what was not given back") {
   CHECK(watch.outstanding() == 3);
   one.reset();
   other.reset();
-  numbers = {};
+  std::vector<int, allocator<int>>().swap(numbers);
   CHECK(watch.outstanding() == 0);
 }
 

@@ -90,14 +90,17 @@ class boost_future_watch {
 
 namespace boost_fiber {
 
-/// Waits until the future is ready: a boost::fibers::future or shared_future. Suspends; a task that is cancelled stops
+/// A boost::fibers::future or shared_future of anything.
+template <class Future>
+concept waitable_future = requires(Future const& future) {
+  fibers::detail::state_of(future);
+};
+
+/// Waits until the future is ready. Suspends; a task that is cancelled stops
 /// waiting at once, and the future is as it was. (A Boost fiber then waits on, with nothing but its stack, until the
 /// promise has been kept or is gone.) Throws boost::fibers::future_uninitialized for one that is not valid().
-template <class Future>
-void wait(Future const& future, boost::source_location const& place = BOOST_CURRENT_LOCATION) requires requires {
-  fibers::detail::state_of(future);
-}
-{
+template <waitable_future Future>
+void wait(Future const& future, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
   auto& self = fibers::detail::enter(place);
   auto const state = fibers::detail::state_of(future);
   fibers::detail::boost_future_watch::of(state, place)->wait(self, place);

@@ -55,8 +55,13 @@ class wait_list {
   /// they can say whether it gets it: then claim_first() takes it, or the one after it. Those before it are off, so if
   /// they were in the way of the others, it is now the caller who must look after these.
   wait_entry* first() noexcept {
-    while (!entries_.empty() && is_claimed()(entries_.front())) orphan(*pop());
-    return entries_.empty() ? nullptr : &entries_.front();
+    while (!entries_.empty()) {
+      auto& first = entries_.front();
+      if (!is_claimed()(first)) return &first;
+      entries_.pop_front();
+      orphan(first);
+    }
+    return nullptr;
   }
 
   /// Takes out and claims, from the front on, those whose turn `may_have(entry)` says it is, and calls take(entry) for

@@ -4,7 +4,7 @@
 // What happens if it is cancelled just there?
 //
 // Each run must end as it should, and leave nothing: no task, no timer, no stack, no exception that nobody fetched, and
-// no memory of the library's. The first time it does not, failure is thrown.
+// no memory of the library's; under the leak sanitizer, no memory at all. The first time it does not, failure is thrown.
 //
 // Points are counted over all tasks of a run: each call of a function that may suspend, just before it looks for a
 // request, and each moment at which all tasks wait and the clock is about to move.

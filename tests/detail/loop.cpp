@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "../../fibers/detail/loop.hpp"
+
+#include <atomic>
+#include <fibers/detail/loop.hpp>
+#include <fibers/detail/parker.hpp>
+#include <fibers/detail/request.hpp>
+#include <fibers/detail/suspend.hpp>
+#include <fibers/run.hpp>
+#include <fibers/shield.hpp>
+#include <fibers/task.hpp>
+#include <fibers/this_task.hpp>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "../../fibers/detail/parker.hpp"
+#include "record.hpp"
+
+using namespace std::chrono_literals;
+using namespace fibers::testing;
+using Catch::Matchers::ContainsSubstring;
+using fibers::clock_kind;
+using fibers::time_point;
+using fibers::detail::claim;
+using fibers::detail::loop;
+using fibers::detail::parker;
+using fibers::detail::told_waiter;
+using fibers::detail::waiter;
+
+namespace {
+
+boost::source_location const here = BOOST_CURRENT_LOCATION;
+
+// Sleeps as a thread does, and calls a function before it does.
+class spy final : public parker {
+ public:
+  explicit spy(std::function<void()> before) : before_(std::move(before)) {}
+  void park(time_point deadline) override {
+    before_();
+    thread_.park(deadline);
+  }
+  void unpark() noexcept override { thread_.unpark(); }
+  bool busy() override { return busy_ && busy_(); }
+  std::function<bool()> busy_;
+
+ private:
+  std::function<void()> before_;
+  fibers::detail::thread_parker thread_;
+};
+
+template <class F>
+void run_with(std::unique_ptr<parker> how_to_sleep, F main, clock_kind clock = clock_kind::steady) {
+  fibers::detail::run(fibers::run_options{.clock = clock}, main, std::move(how_to_sleep), here);
+}
+
+std::function<void()>* source_calls = nullptr;
+
+}  // namespace
+
+TEST_CASE("loop: sleeps as run() was told to") {
+  int parks = 0;
+  run_with(std::make_unique<spy>([&] { ++parks; }), [] { fibers::sleep_for(1ms); });
+  CHECK(parks > 0);
+}
+
+TEST_CASE("loop: sleeps in another way from when that is chosen, and the old way's wakers are no danger") {
+  int parks = 0;
+  bool none_at_first = false;
+  parker* chosen = nullptr;
+  fibers::run([&] {
+    fibers::sleep_for(1ms);
+    none_at_first = fibers::detail::chosen_parker(here) == nullptr && parks == 0;
+    fibers::detail::choose_parker(std::make_unique<spy>([&] { ++parks; }));
+    chosen = fibers::detail::chosen_parker(here);
+    fibers::sleep_for(1ms);
+  });
+  CHECK(none_at_first);
+  CHECK(chosen != nullptr);
+  CHECK(parks > 0);
+  CHECK_THROWS_WITH(fibers::detail::chosen_parker(here), ContainsSubstring("call it inside of fibers::run"));
+}
+
+TEST_CASE("loop: while another thread wakes it all the time its parker may change, and no wake-up is lost") {
+  for (int round = 0; round < 200; ++round) {
+    fibers::run([&] {
+      auto& self = fibers::detail::this_task_state(here);
+      std::atomic<bool> slept = false;
+      waiter w(self, here);
+      std::thread other([&] {
+        for (int i = 0; i < round; ++i) self.loop().ring();
+        slept = true;
+        if (w.try_claim(claim::notified)) wake(w);
+      });
+      if (round % 2 == 0) std::this_thread::yield();
+      fibers::detail::choose_parker(std::make_unique<spy>([] {}));
+      CHECK(suspend(w) == claim::notified);
+      other.join();
+    });
+  }
+}
+
+TEST_CASE("loop: one that was given no parker asks the thread's source for one") {
+  int parks = 0;
+  bool asked = false;
+  std::function<void()> before = [&] { ++parks; };
+  source_calls = &before;
+  fibers::detail::use_parkers_of([]() -> std::unique_ptr<parker> {
+    if (source_calls == nullptr) return nullptr;
+    return std::make_unique<spy>([] { (*source_calls)(); });
+  });
+  fibers::run([&] {
+    asked = fibers::detail::chosen_parker(here) != nullptr;
+    fibers::sleep_for(1ms);
+  });
+  int const parks_then = parks;
+  run_with(std::make_unique<spy>([] {}), [] { fibers::sleep_for(1ms); });  // that one is not asked
+  source_calls = nullptr;
+  fibers::run([] { fibers::sleep_for(1ms); });
+  fibers::detail::use_parkers_of(nullptr);
+  CHECK(asked);
+  CHECK(parks_then > 0);
+  CHECK(parks == parks_then);
+}
+
+TEST_CASE("loop: while one is absent from its thread another runs there, each in its own time") {
+  record seen;
+  bool nested = false;
+  auto const run_another = [&] {
+    if (std::exchange(nested, true)) return;
+    fibers::detail::loop_absence const absence;
+    CHECK(loop::current() == nullptr);
+    CHECK(fibers::clock::now() - std::chrono::steady_clock::now() < 1s);  // real time
+    fibers::run({.clock = clock_kind::virtual_time}, [&] {
+      seen("inner begins");
+      fibers::sleep_for(5s);
+      seen("inner ends");
+    });
+  };
+  auto host = std::make_unique<spy>(run_another);
+  host->busy_ = [&] { return !nested; };  // so that it is parked, in virtual time too
+  run_with(
+      std::move(host),
+      [&] {
+        fibers::sleep_for(2ms);
+        seen("outer");
+        auto task = fibers::spawn([&] { seen("task"); });
+        task.get();
+      },
+      clock_kind::virtual_time);
+  CHECK(loop::current() == nullptr);
+  // The outer clock went on as the real one while it was parked.
+  CHECK(seen == "inner begins@0, inner ends@5, outer@0.002, task@0.002");
+}
+
+TEST_CASE("loop: in virtual time a parker that is busy is waited for, and else time jumps") {
+  record seen;
+  auto host = std::make_unique<spy>([] {});
+  host->busy_ = [&] { return !seen.contains("short"); };
+  auto const before = std::chrono::steady_clock::now();
+  run_with(
+      std::move(host),
+      [&] {
+        fibers::sleep_for(1ms);
+        seen("short");
+        fibers::sleep_for(1h);
+        seen("long");
+      },
+      clock_kind::virtual_time);
+  CHECK(seen == "short@0.001, long@3600");
+  CHECK(std::chrono::steady_clock::now() - before >= 1ms);
+}
+
+TEST_CASE("loop: in virtual time what comes from outside is waited for, and is no deadlock") {
+  claim how = claim::none;
+  fibers::duration passed{};
+  fibers::run({.clock = clock_kind::virtual_time}, [&] {
+    auto const start = fibers::clock::now();
+    waiter w(fibers::detail::this_task_state(here), here);
+    std::thread other([&] {
+      std::this_thread::sleep_for(1ms);
+      if (w.try_claim(claim::notified)) wake(w);
+    });
+    how = fibers::detail::suspend_for_outside(w);
+    passed = fibers::clock::now() - start;
+    other.join();
+  });
+  CHECK(how == claim::notified);
+  CHECK(passed > 0ms);
+}
+
+// --- waits that are told of requests ---
+
+namespace {
+
+struct operation : told_waiter {
+  operation() : told_waiter(fibers::detail::this_task_state(here), here, &note) {}
+  static void note(told_waiter& w) noexcept {
+    auto& self = static_cast<operation&>(w);
+    ++self.requests;
+    if (self.ends_when_told) self.end();
+  }
+  void end() noexcept {
+    if (try_claim(claim::notified)) wake(*this);
+  }
+  bool ends_when_told = false;
+  int requests = 0;
+};
+
+}  // namespace
+
+TEST_CASE("loop: a wait that is told of a request goes on, and the request stays pending") {
+  claim how = claim::none;
+  int requests = 0;
+  std::string ended;
+  fibers::run({.clock = clock_kind::virtual_time}, [&] {
+    operation* running = nullptr;
+    auto task = fibers::spawn([&] {
+      operation one;
+      running = &one;
+      how = suspend(one);
+      requests = one.requests;
+      fibers::this_task::checkpoint();
+    });
+    fibers::this_task::yield();
+    task.cancel("first");
+    task.cancel("second");
+    fibers::this_task::yield();
+    running->end();
+    ended = fibers::testing::how([&] { task.get(); });
+  });
+  CHECK(how == claim::notified);
+  CHECK(requests == 2);
+  CHECK(ended == "cancelled: second");  // thrown as one, with the message of the latest
+}
+
+TEST_CASE("loop: a wait may end itself when it is told, also of another thread's request") {
+  bool const elsewhere = GENERATE(true, false);
+  std::string ended;
+  fibers::run([&] {
+    auto task = fibers::spawn([&] {
+      operation one;
+      one.ends_when_told = true;
+      [[maybe_unused]] auto const notified = fibers::detail::suspend_for_outside(one);
+      fibers::this_task::checkpoint();
+    });
+    fibers::this_task::yield();
+    if (elsewhere) {
+      std::thread([handle = task.handle()]() mutable { handle.cancel("enough"); }).join();
+    } else {
+      task.cancel("enough");
+    }
+    ended = how([&] { task.get(); });
+  });
+  CHECK(ended == "cancelled: enough");
+}
+
+TEST_CASE("loop: within a shield a wait is not told of a request from outside of it") {
+  int requests = -1;
+  fibers::run({.clock = clock_kind::virtual_time}, [&] {
+    operation* running = nullptr;
+    auto task = fibers::spawn([&] {
+      fibers::with_shield([&] {
+        operation one;
+        running = &one;
+        [[maybe_unused]] auto const notified = suspend(one);
+        requests = one.requests;
+      });
+    });
+    fibers::this_task::yield();
+    task.cancel();
+    running->end();
+    task.wait();
+  });
+  CHECK(requests == 0);
+}
