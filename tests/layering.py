@@ -28,7 +28,8 @@ ROWS = [
      "get_any"],
     # 6 world
     ["thread", "asio/io_context", "detail/asio_operation", "asio/use_fiber", "asio/connect", "asio/serve", "asio",
-     "boost_fiber/host", "boost_fiber/call", "boost_fiber/future", "boost_fiber/channel", "boost_fiber/task", "boost_fiber"],
+     "boost_fiber/host", "boost_fiber/call", "boost_fiber/future", "boost_fiber/channel_end", "boost_fiber/receiver",
+     "boost_fiber/sender", "boost_fiber/task", "boost_fiber"],
     # 7 kit
     ["testing/failure", "testing/trial", "testing/sweep", "testing/explore", "testing/time", "testing/suspension_point",
      "testing/leak_check", "testing", "inspect"],

@@ -1,65 +1,117 @@
-"""Which behaviour of asyncio is shown by which test, or differs on purpose.
+"""Which behaviour of asyncio is shown by which test, differs on purpose, or is not there yet: tests/parity/ledger.md.
 
-ledger.py ROOT            fails, and says which, if a behaviour has neither a test nor a stated difference
-ledger.py ROOT --table    prints all of them
+ledger.py ROOT            fails, and says which, if a behaviour has none of these, or if what stands in the tree is not so
+ledger.py ROOT --write    writes tests/parity/ledger.md
 
-A test names the behaviours it shows in its tags, as [TASK-14]; tests/differences.md has a row for each that differs.
-Behaviours have the numbers of the catalogue, which goes through asyncio's own tests group by group.
+The behaviours are those of tests/parity/catalogue.md. A test names those it shows in its tags, as [TASK-14], and a
+scenario of tests/parity/examples.jsonl in "shows". tests/differences.md has a row for each that differs, with a * if a
+test shows what happens here instead, and in its last part for each that is not there yet.
 """
 
+import collections
+import json
 import pathlib
 import re
 import sys
 
-# How many behaviours each group of the catalogue has.
-GROUPS = {
-    "TASK": 47, "UNC": 10, "SH": 17, "WF": 20, "TO": 30, "GA": 20, "WAIT": 14, "AC": 11, "TG": 52, "EG": 22,
-    "LOCK": 12, "EVT": 7, "COND": 20, "SEM": 15, "BAR": 17, "Q": 31, "RUN": 25, "CB": 18, "FLS": 8, "STAG": 7,
-}  # fmt: skip
-# Not yet: threads and eager tasks, and the wait graph.
-LATER = {"THR": 20, "EAGER": 13, "GRAPH": 1}
-
-CASE = re.compile(r'(?:TEST_CASE|TEST_CASE_METHOD|SCENARIO)\s*\((.*?)\)\s*\{', re.DOTALL)
+CASE = re.compile(r"\b(?:[A-Z_]*TEST_CASE[A-Z_]*|SCENARIO)\s*\((.*?)\)\s*\{", re.DOTALL)
 TEXT = re.compile(r'"((?:\\.|[^"\\])*)"')
 ID = re.compile(r"\b([A-Z]+-\d\d)\b")
+ROW = re.compile(r"^\| ([A-Z]+-\d\d)(\*?) \| (.*) \|$")
+NOT_YET = "## Not there yet"
+HEAD = """# The ledger
+
+Made by `python3 tests/ledger.py . --write` from the [catalogue](catalogue.md), the names of the tests and
+[differences.md](../differences.md); do not edit. Each behaviour of asyncio has a test, a stated difference, or is said
+not to be there yet. In brackets: the file of the tests.
+"""
+
+
+def catalogue(root):
+    """(title of the group, [(ID, behaviour)]) for each group."""
+    groups = []
+    for line in (root / "tests/parity/catalogue.md").read_text(encoding="utf-8").splitlines():
+        if line.startswith("## "):
+            groups.append((line[3:], []))
+        elif row := ROW.match(line):
+            groups[-1][1].append((row[1], row[3]))
+    return groups
 
 
 def tests(root):
-    """ID -> names of the tests that show it."""
-    found = {}
+    """ID -> file -> names of the tests that show it."""
+    found = collections.defaultdict(lambda: collections.defaultdict(list))
     for path in sorted((root / "tests").rglob("*.cpp")):
         for case in CASE.finditer(path.read_text(encoding="utf-8")):
-            texts = TEXT.findall(case[1])
-            if not texts:
-                continue
             # Names and tags may be written as several texts side by side.
-            whole = "".join(texts)
-            name = whole.split("[")[0]
-            for each in ID.findall(whole):
-                found.setdefault(each, []).append(name)
+            whole = "".join(TEXT.findall(case[1]))
+            name = whole.split("[")[0].strip().replace("\\", "")
+            for each in dict.fromkeys(ID.findall(whole)):
+                found[each][path.relative_to(root / "tests").with_suffix("").as_posix()].append(name)
+    for line in (root / "tests/parity/examples.jsonl").read_text(encoding="utf-8").splitlines():
+        scenario = json.loads(line)
+        for each in dict.fromkeys(ID.findall(scenario.get("shows", ""))):
+            found[each]["parity"].append(f"scenario {scenario['name']}")
     return found
 
 
 def differences(root):
-    text = (root / "tests" / "differences.md").read_text(encoding="utf-8")
-    return {row[1]: row[2].strip() for row in re.finditer(r"^\| ([A-Z]+-\d\d)\*? \| (.*) \|$", text, re.MULTILINE)}
+    """ID -> (why, is there a test), and ID -> why it is not there yet."""
+    differ, not_yet = {}, {}
+    rows = differ
+    for line in (root / "tests/differences.md").read_text(encoding="utf-8").splitlines():
+        if line == NOT_YET:
+            rows = not_yet
+        elif row := ROW.match(line):
+            rows[row[1]] = (row[3], bool(row[2])) if rows is differ else row[3]
+    return differ, not_yet
+
+
+def faults(groups, shown, differ, not_yet):
+    known = [each for _, rows in groups for each, _ in rows]
+    for each in known:
+        if each in not_yet and each in shown:
+            yield f"{each}: has a test, so it does not belong into '{NOT_YET[3:]}' of tests/differences.md"
+        elif each in differ and differ[each][1] != (each in shown):
+            yield f"{each}: in tests/differences.md a * is for those that have a test, and only for those"
+        elif each not in shown and each not in differ and each not in not_yet:
+            yield f"{each}: no test, no stated difference, and not said to be missing"
+    for each in {*shown, *differ, *not_yet} - set(known):
+        yield f"{each}: not in the catalogue"
+
+
+def ledger(groups, shown, differ, not_yet):
+    parts = [HEAD]
+    for title, rows in groups:
+        parts.append(f"## {title}\n\n| ID | behaviour | shown by, or how it differs |\n|---|---|---|")
+        for each, behaviour in rows:
+            what = []
+            if each in differ:
+                what.append(f"**differs**: {differ[each][0]}")
+            if each in not_yet:
+                what.append(f"**not there yet**: {not_yet[each]}")
+            for file, names in shown.get(each, {}).items():
+                what.append("; ".join(names).replace("|", "\\|").replace("<", "&lt;") + f" ({file})")
+            parts.append(f"| {each} | {behaviour} | {'<br>'.join(what)} |")
+        parts.append("")
+    return "\n".join(parts)
 
 
 def main(root, *options):
     root = pathlib.Path(root)
-    shown, differ = tests(root), differences(root)
-    known = [f"{group}-{number:02}" for group, count in GROUPS.items() for number in range(1, count + 1)]
-    missing = [each for each in known if each not in shown and each not in differ]
-    if "--table" in options:
-        print("| behaviour | test, or why it differs |\n|---|---|")
-        for each in known:
-            what = [f"`{name}`" for name in shown.get(each, [])] + ([differ[each]] if each in differ else [])
-            print(f"| {each} | {'; '.join(what) or '**missing**'} |")
-    for each in missing:
-        print(f"{each}: no test and no stated difference")
-    if "--table" not in options:
-        print(f"{len(known)} behaviours, {len(missing)} missing")
-    return 1 if missing else 0
+    groups, shown, (differ, not_yet) = catalogue(root), tests(root), differences(root)
+    wrong = list(faults(groups, shown, differ, not_yet))
+    path, text = root / "tests/parity/ledger.md", ledger(groups, shown, differ, not_yet)
+    if "--write" in options:
+        path.write_text(text, encoding="utf-8")
+    elif not path.exists() or path.read_text(encoding="utf-8") != text:
+        wrong.append("tests/parity/ledger.md is old: write it with python3 tests/ledger.py . --write")
+    for each in wrong:
+        print(each)
+    count = sum(len(rows) for _, rows in groups)
+    print(f"{count} behaviours: {len(shown)} with tests, {len(differ)} that differ, {len(not_yet)} not there yet; "
+          f"{len(wrong)} faults")  # fmt: skip
+    return 1 if wrong or not shown else 0
 
 
 if __name__ == "__main__":

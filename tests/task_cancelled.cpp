@@ -46,7 +46,7 @@ TEST_CASE_METHOD(virtual_time, "cancel: who catches it and returns is done, with
   CHECK(seen == "returned 5@1, not cancelled, asked 1@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "cancel: who catches it may wait anew, undisturbed", "[TASK-21][UNC-10]") {
+TEST_CASE_METHOD(virtual_time, "cancel: who catches it may wait anew, undisturbed", "[TASK-21][UNC-10][TRAP-32]") {
   run([&] {
     auto inner = spawn([] {
       sleep_for(3s);

@@ -382,3 +382,45 @@ TEST_CASE_METHOD(virtual_time, "task group: in a shield it cannot be cancelled f
   });
   CHECK(seen == "failed: task group (1 exception: no)@3, cancelled: out@3");
 }
+
+// --- a child that waits for the owner passes nothing of the group's on to it ---
+
+TEST_CASE_METHOD(virtual_time, "task group: a child that waits for the owner ends with the group") {
+  run([&] {
+    fibers::task<void> owner;
+    owner = spawn([&] {
+      with_task_group([&](task_group& group) {
+        group.spawn([&] {
+          seen(how([&] { owner.handle().get(); }));
+          throw cancelled_error();
+        });
+      });
+    });
+    sleep_for(1s);
+    owner.cancel("enough");
+    seen(how([&] { owner.get(); }));
+  });
+  CHECK(seen == "cancelled@1, cancelled: enough@1");
+}
+
+TEST_CASE_METHOD(virtual_time, "task group: a failure is no reason to cancel the owner, though a child waits for it") {
+  run([&] {
+    fibers::task<void> owner;
+    owner = spawn([&] {
+      seen(how([&] {
+        with_task_group([&](task_group& group) {
+          group.spawn([&] { owner.handle().get(); });
+          group.spawn([] {
+            sleep_for(1s);
+            fail("no");
+          });
+        });
+      }));
+      seen(count());
+      sleep_for(1s);
+    });
+    sleep_for(1ms);
+    seen(how([&] { owner.get(); }));
+  });
+  CHECK(seen == "failed: task group (1 exception: no)@1, 0@1, returned@2");
+}

@@ -14,7 +14,6 @@
 #include <fstream>
 #include <iostream>
 #include <iterator>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -44,6 +43,7 @@ void conduct(scenario& play) {
     }
   } catch (fibers::deadlock_error const&) {
     play.deadlock();
+    while (!play.unwind()) fibers::this_task::yield();
   }
 }
 
@@ -66,17 +66,13 @@ json::object trace_of(scenario& played) {
 
 json::object play(json::value const& text) {
   auto const depth = check(text);
-  auto played = std::make_unique<scenario>(text.as_object());
+  scenario played(text.as_object());
   fibers::run_options const options{.clock = fibers::clock_kind::virtual_time,
                                     .stack_size = (64 + 16 * depth) * 1024,
                                     .shutdown_report_after = fibers::no_timeout,
                                     .on_unhandled = [](std::string const&, std::exception_ptr const&) {}};
-  try {
-    fibers::run(options, [&] { conduct(*played); });
-  } catch (fibers::deadlock_error const&) {
-    return trace_of(*played.release());  // never destroyed: tasks that did not survive the deadlock refer to it
-  }
-  return trace_of(*played);
+  fibers::run(options, [&] { conduct(played); });
+  return trace_of(played);
 }
 
 // --- text ---

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: BSL-1.0
+
+// A chat server
+//
+// What one says, all hear. Each client has a queue of lines that it has yet to be sent, and that is bounded: whoever
+// talks never waits for those who listen, and who falls too far behind has to go. So one slow client cannot stall the
+// rest, and costs no more memory than its queue.
+//
+//   samples/run chat 7001
+//   nc 127.0.0.1 7001    # in other terminals, several times
+//
+// Type /quit, or end nc, to leave. To be a slow client, stop a nc with Ctrl-Z while another one talks much:
+//
+//   yes 'the same again' | head -n 500000 | nc 127.0.0.1 7001
+
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/read_until.hpp>
+#include <boost/asio/write.hpp>
+#include <csignal>
+#include <list>
+#include <memory>
+#include <string>
+
+#include "server.hpp"
+
+namespace asio = boost::asio;
+using fibers::use_fiber;
+using namespace std::chrono_literals;
+
+constexpr std::size_t longest_line = 1000;
+constexpr std::size_t longest_queue = 100;  // in lines
+
+class guest {
+ public:
+  explicit guest(tcp::socket socket) : socket_(std::move(socket)) {
+    socket_.set_option(tcp::socket::send_buffer_size(64 * 1024));  // what the kernel keeps for it comes on top
+  }
+
+  /// Does not wait.
+  void hear(std::shared_ptr<std::string const> line) {
+    if (to_hear_.try_put(std::move(line))) return;
+    farewell_ = "You do not listen.";
+    too_slow_.set();
+  }
+
+  /// Once it has heard what there is to hear, it leaves.
+  void no_more_to_hear() { to_hear_.shutdown(); }
+
+  /// Calls said(line) for each line that comes, until the guest leaves, or has to.
+  template <class Said>
+  void stay(Said said) {
+    fibers::race([&] { talk(said); }, [&] { listen(); }, [&] { too_slow_.wait(); });
+    if (farewell_.empty()) return;
+    fibers::move_on_after(1s, [&] { send("\n" + farewell_ + " Good bye.\n"); });
+    hang_up(socket_);
+  }
+
+ private:
+  template <class Said>
+  void talk(Said said) {
+    std::string received;
+    auto const buffer = asio::dynamic_buffer(received, longest_line);
+    for (boost::system::error_code error;;) {
+      auto const size = asio::async_read_until(socket_, buffer, '\n', use_fiber[error]);
+      if (error == asio::error::not_found) farewell_ = "This line is too long.";
+      if (error) return;
+      auto const line = received.substr(0, size);
+      if (line == "/quit\n") return;
+      said(line);
+      received.erase(0, size);
+      fibers::this_task::yield();  // after each line the others have their turn
+    }
+  }
+
+  void listen() {
+    for (auto const& line : to_hear_) {
+      if (!send(*line)) return;
+    }
+  }
+
+  bool send(std::string const& text) {
+    boost::system::error_code error;
+    asio::async_write(socket_, asio::buffer(text), use_fiber[error]);
+    return !error;
+  }
+
+  tcp::socket socket_;
+  fibers::queue<std::shared_ptr<std::string const>> to_hear_{longest_queue};  // one copy for all who hear it
+  fibers::event too_slow_;
+  std::string farewell_;  // if it has to go
+};
+
+class hall {
+ public:
+  void welcome(tcp::socket socket) {
+    if (closed_) return;
+    auto const name = "guest " + std::to_string(++so_far_);
+    auto const me = guests_.emplace(guests_.end(), std::move(socket));
+    fibers::cleanup_guard const leave([&] {
+      guests_.erase(me);
+      tell_all(name + " has left\n");
+    });
+    tell_all(name + " has come\n");
+    me->stay([&](std::string const& line) { tell_all(name + ": " + line, &*me); });
+  }
+
+  void close() {
+    tell_all("The server ends. Good bye.\n");
+    closed_ = true;
+    for (auto& one : guests_) one.no_more_to_hear();
+  }
+
+ private:
+  void tell_all(std::string const& text, guest const* but = nullptr) {
+    if (closed_) return;
+    auto const line = std::make_shared<std::string const>(text);
+    for (auto& one : guests_) {
+      if (&one != but) one.hear(line);
+    }
+  }
+
+  std::list<guest> guests_;
+  int so_far_ = 0;
+  bool closed_ = false;
+};
+
+int main(int argc, char** argv) {
+  return serve_on_port(argc, argv, [](tcp::acceptor& acceptor) {
+    hall chat;
+    auto const welcome = [&](tcp::socket socket) { chat.welcome(std::move(socket)); };
+    fibers::race([&] { fibers::serve(acceptor, welcome, {.grace = 5s}); },
+                 [&] {
+                   fibers::wait_for_signal({SIGINT, SIGTERM});
+                   chat.close();
+                 });
+  });
+}

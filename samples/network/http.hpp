@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// Requests and answers, as the HTTP server of this folder sees them: texts that fit into memory.
+
+#include <boost/beast/core/string.hpp>
+#include <boost/beast/http.hpp>
+#include <boost/system/error_code.hpp>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+
+namespace http = boost::beast::http;
+
+using request = http::request<http::string_body>;
+using response = http::response<http::string_body>;
+
+/// Reads one request, and no more than this of it.
+struct request_parser : http::request_parser<http::string_body> {
+  request_parser() {
+    header_limit(8 * 1024);
+    body_limit(1024 * 1024);
+  }
+};
+
+/// An answer, ready to be sent. One to HEAD says how long its body would be, and has none.
+inline response answer(request const& asked, http::status status, std::string text,
+                       boost::beast::string_view type = "text/plain") {
+  response answer(status, asked.version(), std::move(text));
+  if (!type.empty()) answer.set(http::field::content_type, type);
+  if (status == http::status::method_not_allowed) answer.set(http::field::allow, "GET, HEAD, POST");
+  answer.keep_alive(asked.keep_alive());
+  answer.prepare_payload();
+  if (asked.method() == http::verb::head) answer.body().clear();
+  return answer;
+}
+
+/// About a request that could not be read. Where the next one would begin is not known, so this is the last answer.
+inline response complaint(http::status status) {
+  request nothing(http::verb::get, "", 11);
+  nothing.keep_alive(false);
+  return answer(nothing, status, std::string(http::obsolete_reason(status)) + '\n');
+}
+
+/// What to complain of, if a request could not be read because of this error; nothing if the client has gone.
+inline std::optional<http::status> what_is_wrong(boost::system::error_code const& error) {
+  if (error == http::error::end_of_stream || error == http::error::partial_message) return {};
+  if (error == http::error::header_limit) return http::status::request_header_fields_too_large;
+  if (error == http::error::body_limit) return http::status::payload_too_large;
+  if (error.category() == make_error_code(http::error::bad_method).category()) return http::status::bad_request;
+  return {};
+}

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: BSL-1.0
+
+// An HTTP client
+//
+// Fetches all pages that the command line names at once. What fails is tried again, each time after a longer pause; and
+// all of it has a deadline. What is there by then is shown, and of the rest why it is not.
+//
+//   samples/run http_server 8080        # in another terminal
+//   samples/run http_client http://127.0.0.1:8080/ http://127.0.0.1:8080/slow http://127.0.0.1:1/
+//
+// You will see the page at once, the slow one after two seconds, and three attempts at the one that is not there.
+
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/http.hpp>
+#include <fibers/asio.hpp>
+#include <fibers/fibers.hpp>
+#include <functional>
+#include <iostream>
+#include <regex>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace http = boost::beast::http;
+using fibers::use_fiber;
+using namespace std::chrono_literals;
+
+using response = http::response<http::string_body>;
+
+constexpr auto time_for_all = 10s;
+constexpr auto time_for_attempt = 3s;
+constexpr int attempts = 3;
+constexpr std::uint64_t body_limit = 10 * 1024 * 1024;
+
+struct address {
+  std::string host, port, target;
+};
+
+address parse(std::string const& url) {
+  static std::regex const form("http://([^/:]+)(?::([0-9]+))?(/[^ #]*)?(?:#.*)?");
+  std::smatch part;
+  if (!std::regex_match(url, part, form)) throw std::invalid_argument("no URL like http://HOST[:PORT][/PATH]");
+  return {part[1], part[2].matched ? part[2] : std::string("80"), part[3].matched ? part[3] : std::string("/")};
+}
+
+response get(address const& from) {
+  auto socket = fibers::connect(from.host, from.port);
+  http::request<http::empty_body> request(http::verb::get, from.target, 11);
+  request.set(http::field::host, from.host + ':' + from.port);
+  request.keep_alive(false);
+  http::async_write(socket, request, use_fiber);
+
+  http::response_parser<http::string_body> parser;
+  parser.body_limit(body_limit);
+  boost::beast::flat_buffer received;
+  http::async_read(socket, received, parser, use_fiber);
+  auto const status = parser.get().result();
+  if (http::to_status_class(status) == http::status_class::server_error) {
+    throw std::runtime_error(std::string(http::obsolete_reason(status)));
+  }
+  return parser.release();
+}
+
+std::string describe(std::exception const& error) {
+  auto const* const of_system = dynamic_cast<boost::system::system_error const*>(&error);
+  return of_system != nullptr ? of_system->code().message() : error.what();
+}
+
+response get_patiently(std::string const& url) {
+  auto const from = parse(url);
+  auto pause = 100ms;
+  for (int attempt = 1;; ++attempt) {
+    try {
+      return fibers::with_timeout(time_for_attempt, [&] { return get(from); });
+    } catch (std::exception const& error) {  // the deadline of all cancels this task, and that is no std::exception
+      if (attempt == attempts) throw;
+      std::cerr << url << ": " << describe(error) << "; again in " << pause.count() << " ms\n";
+    }
+    fibers::sleep_for(pause);
+    pause *= 2;
+  }
+}
+
+/// True if all were there.
+bool show_all(std::vector<std::string> const& urls) {
+  auto const deadline = fibers::clock::now() + time_for_all;
+  std::vector<std::function<response()>> calls;
+  for (auto const& url : urls) {
+    calls.push_back([&] { return fibers::with_timeout_at(deadline, [&] { return get_patiently(url); }); });
+  }
+  auto const outcomes = fibers::gather(fibers::return_exceptions, calls);
+
+  bool all_there = true;
+  for (std::size_t i = 0; i < urls.size(); ++i) {
+    std::cout << urls[i] << ": ";
+    try {
+      auto const& page = outcomes[i].value();
+      std::cout << page.result_int() << ' ' << page.reason() << ", " << page.body().size() << " bytes\n";
+      all_there = all_there && page.result() == http::status::ok;
+    } catch (std::exception const& error) {
+      std::cout << "failed: " << describe(error) << '\n';
+      all_there = false;
+    }
+  }
+  return all_there;
+}
+
+int main(int argc, char** argv) {
+  std::vector<std::string> const urls(argv + 1, argv + argc);
+  if (urls.empty()) {
+    std::cerr << "usage: " << argv[0] << " URL…\n";
+    return 2;
+  }
+  return fibers::run([&] { return show_all(urls); }) ? 0 : 1;
+}

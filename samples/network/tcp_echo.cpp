@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: BSL-1.0
+
+// A TCP echo server
+//
+// A task for each connection, and plain loops: read, write, again. Ctrl-C, or SIGTERM, ends it gracefully: nobody new
+// comes in, and those who are there have five seconds to finish.
+//
+//   samples/run tcp_echo 7000
+//   nc 127.0.0.1 7000             # in other terminals, as many as you like
+//
+// You will get back each line that you type. End the server while nc is connected: it waits five seconds for you.
+
+#include <array>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/write.hpp>
+#include <csignal>
+
+#include "server.hpp"
+
+namespace asio = boost::asio;
+using namespace std::chrono_literals;
+
+// Ends when the client closes its side: the read then throws asio::error::eof, which serve() knows as a usual end.
+void echo(tcp::socket socket) {
+  std::array<char, 16 * 1024> bytes;
+  for (;;) {
+    auto const size = socket.async_read_some(asio::buffer(bytes), fibers::use_fiber);
+    asio::async_write(socket, asio::buffer(bytes, size), fibers::use_fiber);
+  }
+}
+
+int main(int argc, char** argv) {
+  return serve_on_port(argc, argv, [](tcp::acceptor& acceptor) {
+    fibers::race([&] { fibers::serve(acceptor, echo, {.grace = 5s}); },
+                 [] {
+                   fibers::wait_for_signal({SIGINT, SIGTERM});
+                 });
+  });
+}

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace fuzz {
+
+/// The bytes of one task.
+class tape {
+ public:
+  explicit tape(std::span<std::uint8_t const> bytes) : bytes_(bytes) {}
+
+  bool over() const { return bytes_.empty(); }
+
+  /// Less than `sides`; once it is over, 0.
+  unsigned choose(unsigned sides) {
+    if (sides < 2 || over()) return 0;
+    unsigned const byte = bytes_.front();
+    bytes_ = bytes_.subspan(1);
+    return byte % sides;
+  }
+
+  /// The next bytes, for somebody else.
+  tape cut() {
+    auto const size = std::min<std::size_t>(choose(64), bytes_.size());
+    tape const part(bytes_.first(size));
+    bytes_ = bytes_.subspan(size);
+    return part;
+  }
+
+ private:
+  std::span<std::uint8_t const> bytes_;
+};
+
+}  // namespace fuzz

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: BSL-1.0
+"""chat.py PROGRAM: drives samples/network/chat by plain sockets."""
+
+import socket
+import unittest
+
+import program
+from program import PATIENCE, Program, at_once, read_to_end, reset, until
+
+
+class Guest:
+    """A client that reads line by line."""
+
+    def __init__(self, server, receive_buffer=None):
+        self.socket = socket.socket()
+        if receive_buffer:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.socket.settimeout(PATIENCE)
+        self.socket.connect(("127.0.0.1", server.port))
+        self.file = self.socket.makefile("rb")
+        self.name = self.hear().removesuffix(" has come")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.file.close()
+        self.socket.close()
+
+    def say(self, line):
+        self.socket.sendall(line.encode() + b"\n")
+
+    def hear(self):
+        return self.file.readline().decode().removesuffix("\n")
+
+    def hear_of(self, what):
+        """The next line that ends so; those before it do not matter."""
+        while not (line := self.hear()).endswith(what):
+            if not line:
+                raise AssertionError(f"the end came before '{what}'")
+        return line
+
+
+class Chat(unittest.TestCase):
+    def test_talk(self):
+        """what one says the others hear, in this order, and who comes and leaves"""
+        with Program() as server, Guest(server) as first:
+            with Guest(server) as second, Guest(server) as third:
+                self.assertEqual([first.name, second.name, third.name], ["guest 1", "guest 2", "guest 3"])
+                self.assertEqual([first.hear(), first.hear()], ["guest 2 has come", "guest 3 has come"])
+                for line in "a", "b", "", "ü" * 400:
+                    first.say(line)
+                third.hear_of(": a")
+                self.assertEqual([third.hear() for _ in range(3)], [f"guest 1: {x}" for x in ("b", "", "ü" * 400)])
+                second.say("c")
+                self.assertEqual(first.hear(), "guest 2: c")
+                third.say("/quit")
+                self.assertEqual(first.hear(), "guest 3 has left")
+                self.assertEqual(third.hear_of(": c"), "guest 2: c")
+                self.assertEqual(third.hear(), "")
+            self.assertEqual(first.hear(), "guest 2 has left")
+
+    def test_slow(self):
+        """a client that does not read stalls nobody, and has to go; the message to it comes last"""
+        with Program() as server, Guest(server) as talker, Guest(server) as listener:
+            with Guest(server, receive_buffer=4096) as slow:
+                talker.hear_of(slow.name + " has come")
+                listener.hear_of(slow.name + " has come")
+                number = 0
+                while True:
+                    line = f"{number} " + "x" * 900
+                    talker.say(line)
+                    heard = listener.hear()
+                    if heard == slow.name + " has left":  # it was dropped: while the last words are tried, all go on
+                        break
+                    self.assertEqual(heard, f"{talker.name}: {line}")
+                    number += 1
+                    self.assertLess(number, 10_000)
+                self.assertGreater(number, 100)
+                self.assertEqual(listener.hear(), f"{talker.name}: {line}")
+
+    def test_slow_is_told(self):
+        """who is dropped and then reads again learns why"""
+        with Program() as server, Guest(server) as talker, Guest(server, receive_buffer=4096) as slow:
+            talker.hear_of(slow.name + " has come")
+            stop = []
+
+            def talk():
+                number = 0
+                while not stop:
+                    talker.say(f"{number} " + "x" * 900)
+                    number += 1
+
+            def listen():
+                heard = talker.hear()
+                stop.append(heard)
+                return heard
+
+            # The first sign of the end is that the others hear that it has left, which is too late to read.
+            _, heard = at_once(talk, listen)
+            self.assertEqual(heard, slow.name + " has left")
+
+    def test_flood(self):
+        """who talks as fast as it can drowns nobody who listens"""
+        with Program() as server, Guest(server) as talker, Guest(server) as one, Guest(server) as other:
+            lines = [f"{number} the same again" for number in range(20_000)]
+
+            def listen(guest):
+                guest.hear_of(": " + lines[0])
+                return all(guest.hear() == f"{talker.name}: {line}" for line in lines[1:])
+
+            talk = lambda: talker.socket.sendall("".join(line + "\n" for line in lines).encode())
+            self.assertEqual(at_once(talk, lambda: listen(one), lambda: listen(other))[1:], [True, True])
+
+    def test_long_line(self):
+        """a line that is too long is the last one of its client, which learns why"""
+        with Program() as server, Guest(server) as long, Guest(server) as other:
+            long.hear_of("has come")
+            long.socket.sendall(b"x" * 100_000)
+            self.assertEqual(long.hear_of("Good bye."), "This line is too long. Good bye.")
+            self.assertEqual(long.hear(), "")
+            long.socket.close()
+            self.assertEqual(other.hear(), long.name + " has left")
+
+    def test_reset(self):
+        """clients that reset their connection, or send zeros, leave nothing behind"""
+        with Program() as server, Guest(server) as other:
+            before = server.descriptors()
+            for text in b"", b"half a line", b"a line\n", bytes(999) + b"\n", bytes(100_000):
+                client = server.connect()
+                client.recv(1)
+                client.sendall(text)
+                reset(client)
+            for _ in range(5):
+                other.hear_of("has left")
+            until(lambda: server.descriptors() == before)
+
+    def test_end(self):
+        """at the end of the server all hear so, after what was said before, and the server ends"""
+        with Program() as server, Guest(server) as one, Guest(server) as other:
+            one.hear_of("has come")
+            one.say("last words")
+            other.hear_of("last words")
+            server.stop()
+            self.assertEqual(other.hear(), "The server ends. Good bye.")
+            self.assertEqual(other.hear(), "")
+            self.assertEqual(one.hear(), "The server ends. Good bye.")
+            self.assertEqual(read_to_end(one.socket), b"")
+
+
+if __name__ == "__main__":
+    program.main()

@@ -1,0 +1,47 @@
+"""Do the random scenarios carry out every statement often enough?
+
+coverage.py [--seed S] [--count N]    prints in how many scenarios each is carried out, and in how many it ends with an
+                                      error; fails if that is too seldom
+"""
+
+import argparse
+import collections
+import sys
+
+import generate
+import oracle
+import sides  # noqa: F401  quiets asyncio
+
+WAIT = {"sleep", "yield", "await", "shield", "wait_for_task", "gather", "wait", "as_completed", "wait_for", "event_wait",
+        "cond_wait", "put", "get", "barrier"}  # fmt: skip
+CAN_FAIL = WAIT | {"timeout", "timeout_at", "reschedule", "group", "start", "lock", "sem"}
+
+
+def seen_in(scenario):
+    """The statements that are carried out, and with ! those that end with an error."""
+    player = oracle.Player(scenario)
+    trace = player.play()
+    events = (event for events in trace["tasks"].values() for _, event in events)
+    return player.carried_out.keys() | {event.split("!")[0].split(":")[0] + "!" for event in events if "!" in event}
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seed", default="1")
+    parser.add_argument("--count", type=int, default=5000)
+    given = parser.parse_args()
+    counts, rare = collections.Counter(), 0
+    for scenario in generate.scenarios(given.seed, 0, given.count):
+        counts.update(seen_in(scenario))
+    print("  carried out / with an error")
+    for op in sorted(oracle.OPS.keys() | {"return"}):
+        done, failed = counts[op], counts[op + "!"]
+        seldom = done < given.count / 100 or (op in CAN_FAIL and failed < given.count / 1000)
+        rare += seldom
+        print(f"{done:8} {failed if op in CAN_FAIL else '':8} {op}{'  too seldom' if seldom else ''}")
+    print(f"{given.count} scenarios, {rare} statements too seldom")
+    return 1 if rare else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
