@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 #include <unistd.h>
 
+#include <fibers/event.hpp>
 #include <fibers/run.hpp>
+#include <fibers/shield.hpp>
 #include <fibers/task.hpp>
 #include <fibers/this_task.hpp>
 #include <memory>
@@ -347,6 +349,25 @@ TEST_CASE("run: a main that waits in a destructor for what never ends is given u
     if (fibers::run([] { return 5; }) != 5) ::_exit(3);
   });
   CHECK(end.with(0));
+}
+
+TEST_CASE("run: what a task waited for that was given up may live on, be used, and go") {
+  auto const end = in_child([] {
+    auto outlives = std::make_unique<fibers::event>();
+    auto unused = std::make_unique<fibers::event>();
+    auto const text = what_of([&] {
+      run_virtual([&] {
+        auto other = fibers::spawn([&] { fibers::with_shield([&] { unused->wait(); }); });
+        fibers::with_shield([&] { outlives->wait(); });
+      });
+    });
+    if (count(text, "'main' waits at") != 1) ::_exit(1);
+    outlives->set();
+    outlives.reset();
+    unused.reset();
+  });
+  CHECK(end.with(0));
+  CHECK(end.text == "");
 }
 
 TEST_CASE("run: cancel_and_wait() tells the task's cancellation from the caller's own", "[TRAP-25]") {

@@ -242,6 +242,9 @@ void scheduler::abandon(std::exception_ptr const& error) noexcept {
   stacks_.abandon();
   while (!tasks_.empty()) {
     auto& task = tasks_.front();
+    if (task.stage() == stage::suspended) {  // what it waits for may live on, and must not wake it
+      [[maybe_unused]] bool const claimed = task.waiter()->try_claim(claim::closed);
+    }
     task.failure_ = error;
     task.looked_at();  // run() throws it
     end(task, ending::failed);

@@ -39,7 +39,7 @@ class guest {
   /// Does not wait.
   void hear(std::shared_ptr<std::string const> line) {
     if (to_hear_.try_put(std::move(line))) return;
-    farewell_ = "You do not listen.";
+    why_ = "You do not listen.";
     too_slow_.set();
   }
 
@@ -50,8 +50,12 @@ class guest {
   template <class Said>
   void stay(Said said) {
     fibers::race([&] { talk(said); }, [&] { listen(); }, [&] { too_slow_.wait(); });
-    if (farewell_.empty()) return;
-    fibers::move_on_after(1s, [&] { send("\n" + farewell_ + " Good bye.\n"); });
+  }
+
+  /// If it had to leave, says why; but does not wait for ever until it listens.
+  void say_good_bye() {
+    if (why_.empty()) return;
+    fibers::move_on_after(5s, [&] { send("\n" + why_ + " Good bye.\n"); });
     hang_up(socket_);
   }
 
@@ -62,7 +66,7 @@ class guest {
     auto const buffer = asio::dynamic_buffer(received, longest_line);
     for (boost::system::error_code error;;) {
       auto const size = asio::async_read_until(socket_, buffer, '\n', use_fiber[error]);
-      if (error == asio::error::not_found) farewell_ = "This line is too long.";
+      if (error == asio::error::not_found) why_ = "This line is too long.";
       if (error) return;
       auto const line = received.substr(0, size);
       if (line == "/quit\n") return;
@@ -87,7 +91,7 @@ class guest {
   tcp::socket socket_;
   fibers::queue<std::shared_ptr<std::string const>> to_hear_{longest_queue};  // one copy for all who hear it
   fibers::event too_slow_;
-  std::string farewell_;  // if it has to go
+  std::string why_;  // it has to leave
 };
 
 class hall {
@@ -95,31 +99,35 @@ class hall {
   void welcome(tcp::socket socket) {
     if (closed_) return;
     auto const name = "guest " + std::to_string(++so_far_);
-    auto const me = guests_.emplace(guests_.end(), std::move(socket));
-    fibers::cleanup_guard const leave([&] {
-      guests_.erase(me);
-      tell_all(name + " has left\n");
-    });
-    tell_all(name + " has come\n");
-    me->stay([&](std::string const& line) { tell_all(name + ": " + line, &*me); });
+    guest me(std::move(socket));
+    {
+      auto const seat = guests_.insert(guests_.end(), &me);
+      fibers::cleanup_guard const leave([&] {
+        guests_.erase(seat);
+        tell_all(name + " has left\n");
+      });
+      tell_all(name + " has come\n");
+      me.stay([&](std::string const& line) { tell_all(name + ": " + line, &me); });
+    }
+    me.say_good_bye();
   }
 
   void close() {
     tell_all("The server ends. Good bye.\n");
     closed_ = true;
-    for (auto& one : guests_) one.no_more_to_hear();
+    for (auto* const one : guests_) one->no_more_to_hear();
   }
 
  private:
   void tell_all(std::string const& text, guest const* but = nullptr) {
     if (closed_) return;
     auto const line = std::make_shared<std::string const>(text);
-    for (auto& one : guests_) {
-      if (&one != but) one.hear(line);
+    for (auto* const one : guests_) {
+      if (one != but) one->hear(line);
     }
   }
 
-  std::list<guest> guests_;
+  std::list<guest*> guests_;
   int so_far_ = 0;
   bool closed_ = false;
 };

@@ -41,3 +41,84 @@ class TlsEcho(unittest.TestCase):
         self.addCleanup(client.kill)
         self.addCleanup(client.stdout.close)
         return client
+
+    def test_openssl(self):
+        """openssl trusts the certificate, for this address only, and gets its lines back"""
+        for version in "-tls1_3", "-tls1_2":
+            client = self.openssl(version)
+            for line in "hello\n", "again\n":
+                client.stdin.write(line)
+                client.stdin.flush()
+                while (heard := client.stdout.readline()) and heard != line:
+                    self.assertNotIn("error", heard)
+                self.assertEqual(heard, line)
+            client.stdin.close()
+        mistaken = self.openssl("-verify_ip", "127.0.0.2")
+        self.assertIn("IP address mismatch", mistaken.communicate(timeout=PATIENCE)[0])
+
+    def test_good_bye(self):
+        """a client that says good bye hears it, too, after all that it has sent"""
+        sent = bytes(i * i % 251 for i in range(300_000))
+        with self.connect() as client:
+
+            def send():
+                client.sendall(sent)
+
+            def receive():
+                received = b""
+                while len(received) < len(sent):
+                    received += client.recv(65536)
+                return received
+
+            self.assertEqual(at_once(send, receive)[1], sent)
+            client.unwrap().close()  # sends the word and waits for the other one
+
+    def test_end(self):
+        """a client that is there when the time of grace is over hears good bye, and not a broken connection"""
+        with self.connect() as client:
+            client.sendall(b"hello")
+            self.assertEqual(client.recv(5), b"hello")
+            begin = time.monotonic()
+            self.server.stop()
+            self.assertEqual(client.recv(5), b"")  # a broken connection would raise
+            self.assertGreaterEqual(time.monotonic() - begin, GRACE)
+
+    def test_end_without_answer(self):
+        """who does not answer the good bye does not hold up the end"""
+        with self.connect() as client:
+            client.sendall(b"hello")
+            self.assertEqual(client.recv(5), b"hello")
+            begin = time.monotonic()
+            self.server.stop()
+            self.server.process.wait(PATIENCE)
+            self.assertGreaterEqual(time.monotonic() - begin, GRACE + 1)
+
+    def test_no_tls(self):
+        """who speaks no TLS, or breaks off, is sent away, and others are served"""
+        with self.connect() as other:
+            other.sendall(b"hello")
+            self.assertEqual(other.recv(5), b"hello")
+            before = self.server.descriptors()
+            for text in b"GET / HTTP/1.1\r\n\r\n", bytes(1000), b"\x16\x03\x01":
+                with self.server.connect() as client:
+                    client.sendall(text)
+                    client.shutdown(socket.SHUT_WR)
+                    self.assertNotIn(b"GET", read_to_end(client))
+            for end in (lambda raw: reset(raw)), (lambda raw: raw.close()):
+                client = self.connect()
+                client.sendall(b"hello")
+                end(socket.socket(fileno=client.detach()))
+            until(lambda: self.server.descriptors() == before)
+            other.sendall(b"hello")
+            self.assertEqual(other.recv(5), b"hello")
+
+    def test_slow_handshake(self):
+        """who begins no handshake is sent away after five seconds"""
+        begin = time.monotonic()
+        with self.server.connect() as client:
+            self.assertEqual(read_to_end(client), b"")
+            self.assertGreaterEqual(time.monotonic() - begin, 5)
+
+
+if __name__ == "__main__":
+    program.main("openssl")

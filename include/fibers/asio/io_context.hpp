@@ -19,6 +19,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/assert/source_location.hpp>
+#include <boost/intrusive/list.hpp>
 #include <cerrno>
 #include <cstdint>
 #include <exception>
@@ -84,6 +85,12 @@ class asio_bell : public std::enable_shared_from_this<asio_bell> {
   boost::asio::posix::stream_descriptor descriptor_;
 };
 
+/// An operation that was told to end, and has not yet. Composed ones may not have heard it: a part of theirs was
+/// completed just then, and the next part began. So they are told again.
+struct asio_told_operation : boost::intrusive::list_base_hook<> {
+  void (*again)(asio_told_operation&) noexcept = nullptr;
+};
+
 class asio_parker final : public parker {
  public:
   asio_parker() : own_(std::in_place, 1), context_(*own_) { begin(); }  // one thread runs it
@@ -94,7 +101,13 @@ class asio_parker final : public parker {
   }
 
   /// The io_context in which this thread's loop sleeps, or null.
-  static boost::asio::execution_context* here() noexcept { return here_; }
+  static boost::asio::execution_context* here() noexcept { return here_ != nullptr ? &here_->context_ : nullptr; }
+
+  /// Tells the operation again after all that happens, until it is taken off. This thread's loop has a parker.
+  static void keep_telling(asio_told_operation& operation) noexcept { here_->told_.push_back(operation); }
+  static void told_enough(asio_told_operation& operation) noexcept {
+    if (operation.is_linked()) here_->told_.erase(here_->told_.iterator_to(operation));
+  }
 
   boost::asio::io_context& context() noexcept { return context_; }
 
@@ -119,7 +132,7 @@ class asio_parker final : public parker {
  private:
   void begin() {
     bell_->listen();
-    here_ = &context_;
+    here_ = this;
   }
 
   // The loop goes on whatever happens: after a handler that throws, or when the io_context was stopped.
@@ -128,6 +141,7 @@ class asio_parker final : public parker {
     std::size_t served = 1;
     guard([&] { served = run_handlers(); });
     if (served == 0 && context_.stopped()) context_.restart();
+    for (auto& operation : told_) operation.again(operation);
   }
   template <class F>
   static void guard(F f) {
@@ -144,8 +158,10 @@ class asio_parker final : public parker {
   boost::asio::io_context& context_;
   std::shared_ptr<asio_bell> const bell_ = std::make_shared<asio_bell>(context_);
 
-  static inline constinit thread_local boost::asio::execution_context* here_ = nullptr;
-  boost::asio::execution_context* const outer_ = here_;
+  boost::intrusive::list<asio_told_operation, boost::intrusive::constant_time_size<false>> told_;
+
+  static inline constinit thread_local asio_parker* here_ = nullptr;
+  asio_parker* const outer_ = here_;
 };
 
 }  // namespace detail

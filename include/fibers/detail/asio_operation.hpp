@@ -17,9 +17,11 @@
 #include <boost/asio/execution/context.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/query.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/system_executor.hpp>
 #include <boost/assert/source_location.hpp>
 #include <boost/system/system_error.hpp>
+#include <chrono>
 #include <cstddef>
 #include <exception>
 #include <fibers/asio/io_context.hpp>
@@ -52,8 +54,11 @@ class asio_signal {
   asio_signal(asio_signal const&) = delete;
   asio_signal& operator=(asio_signal const&) = delete;
   ~asio_signal() {
-    if (signal_->slot().has_handler()) signal_->slot().emplace<nobody>();
-    idle().push_back(std::move(signal_));
+    try {
+      if (signal_->slot().has_handler()) signal_->slot().emplace<nobody>();
+      idle().push_back(std::move(signal_));
+    } catch (std::bad_alloc const&) {  // then it is not used again
+    }
   }
   boost::asio::cancellation_signal* operator->() const noexcept { return signal_.get(); }
 
@@ -69,7 +74,7 @@ class asio_signal {
 };
 
 /// The part that does not depend on what the operation gives.
-class asio_operation_base : public told_waiter {
+class asio_operation_base : public told_waiter, private asio_told_operation {
  public:
   asio_operation_base(asio_operation_base const&) = delete;
   asio_operation_base& operator=(asio_operation_base const&) = delete;
@@ -108,6 +113,7 @@ class asio_operation_base : public told_waiter {
   void sleep() noexcept {
     if (shares_.fetch_sub(1) == 1) return;
     [[maybe_unused]] auto const notified = suspend_for_outside(*this);
+    asio_parker::told_enough(*this);
   }
 
   /// The operation has its result.
@@ -152,17 +158,35 @@ class asio_operation_base : public told_waiter {
     if (!std::exchange(self.told_, true)) self.end_(self);
   }
   // Whatever kind of end the operation can have: each kind leaves the choice to it.
-  static void end_here(asio_operation_base& self) noexcept { self.signal_->emit(boost::asio::cancellation_type::all); }
+  static void end_here(asio_operation_base& self) noexcept {
+    self.again = [](asio_told_operation& told) noexcept { static_cast<asio_operation_base&>(told).emit(); };
+    asio_parker::keep_telling(self);
+    self.emit();
+  }
+  void emit() noexcept {
+    if (!completed_.load()) signal_->emit(boost::asio::cancellation_type::all);
+  }
   static void end_nowhere(asio_operation_base&) noexcept {}
-  // Operations are ended where they run, and not by two threads at once.
+  // Operations are ended where they run, and not by two threads at once; and told again now and then.
   template <class Executor>
   static void end_elsewhere(asio_operation_base& self) noexcept try {
     if (auto ours = self.take_share()) {
-      boost::asio::post(*static_cast<Executor const*>(self.executor_), [ours = std::move(ours)] {
-        if (!ours->completed_.load()) end_here(*ours);
+      boost::asio::post(*static_cast<Executor const*>(self.executor_), [ours = std::move(ours)]() mutable {
+        emit_now_and_then<Executor>(std::move(ours));
       });
     }
   } catch (std::bad_alloc const&) {  // then it is not ended, but waited for
+  }
+  template <class Executor>
+  static void emit_now_and_then(share ours) {
+    if (ours->completed_.load()) return;
+    ours->emit();
+    auto timer = std::make_unique<boost::asio::steady_timer>(*static_cast<Executor const*>(ours->executor_),
+                                                             std::chrono::milliseconds(10));
+    auto& armed = *timer;
+    armed.async_wait([timer = std::move(timer), ours = std::move(ours)](boost::system::error_code const&) mutable {
+      emit_now_and_then<Executor>(std::move(ours));
+    });
   }
 
   asio_signal signal_;
