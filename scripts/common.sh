@@ -39,7 +39,8 @@ boost_number() {
   if [[ $line =~ ^[0-9]+$ ]]; then echo "$line"; else echo 0; fi
 }
 
-# Prints the Debian packages that are missing for: tools, boost, catch2, gtest, benchmark, sanitizers, valgrind, coverage.
+# Prints the Debian packages that are missing for: tools, boost, openssl, catch2, gtest, benchmark, clients, sanitizers,
+# valgrind, coverage.
 missing() {
   local program=${compiler%% *}
   case $1 in
@@ -57,6 +58,16 @@ missing() {
       if ! has_package "$1"; then
         if [ "$1" = catch2 ]; then echo catch2; else echo "lib$1-dev"; fi
       fi
+      ;;
+    openssl)
+      have pkg-config || echo pkg-config
+      has_package openssl || echo libssl-dev
+      ;;
+    clients)  # with which tests/network drives the servers
+      have curl || echo curl
+      have nc || echo netcat-openbsd
+      have openssl || echo openssl
+      have wrk || echo wrk
       ;;
     sanitizers)  # g++ brings them along
       [[ $compiler != *clang* ]] || links -fsanitize=thread || echo libclang-rt-dev

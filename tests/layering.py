@@ -27,7 +27,7 @@ ROWS = [
     ["event", "mutex", "shared_mutex", "condition_variable", "semaphore", "for_each_concurrent", "barrier", "latch", "queue",
      "get_any"],
     # 6 world
-    ["thread", "asio/io_context", "detail/asio_operation", "asio/use_fiber", "asio/connect", "asio/serve", "asio",
+    ["thread", "asio/io_context", "detail/asio_wait", "detail/asio_operation", "asio/use_fiber", "asio/connect", "asio/serve", "asio",
      "boost_fiber/host", "boost_fiber/call", "boost_fiber/future", "boost_fiber/channel_end", "boost_fiber/receiver",
      "boost_fiber/sender", "boost_fiber/task", "boost_fiber"],
     # 7 kit

@@ -20,7 +20,8 @@ import re
 import sys
 import tempfile
 
-DOCUMENTS = ["README.md", "HACKING.md", "samples/README.md", "samples/testing/README.md"]
+DOCUMENTS = ["README.md", "HACKING.md", "samples/README.md", "samples/testing/README.md",
+             "samples/network/README.md"]
 
 SOURCE = re.compile(r"<!-- *(\S+) *-->")
 FENCE = re.compile(r"(`{3,})(\w*)")

@@ -136,10 +136,10 @@ int main(int argc, char** argv) {
   return serve_on_port(argc, argv, [](tcp::acceptor& acceptor) {
     hall chat;
     auto const welcome = [&](tcp::socket socket) { chat.welcome(std::move(socket)); };
-    fibers::race([&] { fibers::serve(acceptor, welcome, {.grace = 5s}); },
-                 [&] {
-                   fibers::wait_for_signal({SIGINT, SIGTERM});
-                   chat.close();
-                 });
+    auto const serve = [&] { fibers::serve(acceptor, welcome, {.grace = 5s}); };
+    fibers::race(serve, [&] {
+      fibers::wait_for_signal({SIGINT, SIGTERM});
+      chat.close();
+    });
   });
 }

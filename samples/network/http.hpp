@@ -29,11 +29,16 @@ inline response answer(request const& asked, http::status status, std::string te
                        boost::beast::string_view type = "text/plain") {
   response answer(status, asked.version(), std::move(text));
   if (!type.empty()) answer.set(http::field::content_type, type);
-  if (status == http::status::method_not_allowed) answer.set(http::field::allow, "GET, HEAD, POST");
   answer.keep_alive(asked.keep_alive());
   answer.prepare_payload();
   if (asked.method() == http::verb::head) answer.body().clear();
   return answer;
+}
+
+inline response not_allowed(request const& asked, std::string const& methods) {
+  auto reply = answer(asked, http::status::method_not_allowed, "Not in this way, but: " + methods + '\n');
+  reply.set(http::field::allow, methods);
+  return reply;
 }
 
 /// About a request that could not be read. Where the next one would begin is not known, so this is the last answer.

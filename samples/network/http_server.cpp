@@ -98,12 +98,12 @@ class http_server {
   }
 
   response answer_to(request const& asked) {
-    bool const is_get = asked.method() == http::verb::get || asked.method() == http::verb::head;
+    if (asked.version() == 11 && asked.count(http::field::host) != 1) return refuse(http::status::bad_request);
     if (asked.target() == "/echo") {
-      if (asked.method() != http::verb::post) return answer(asked, http::status::method_not_allowed, "POST, please\n");
+      if (asked.method() != http::verb::post) return not_allowed(asked, "POST");
       return answer(asked, http::status::ok, asked.body(), asked[http::field::content_type]);
     }
-    if (!is_get) return answer(asked, http::status::method_not_allowed, "GET, please\n");
+    if (asked.method() != http::verb::get && asked.method() != http::verb::head) return not_allowed(asked, "GET, HEAD");
     if (asked.target() == "/") return answer(asked, http::status::ok, page(), "text/html");
     if (asked.target() == "/slow") {
       fibers::sleep_for(2s);
@@ -135,10 +135,10 @@ int main(int argc, char** argv) {
   return serve_on_port(argc, argv, [](tcp::acceptor& acceptor) {
     http_server server;
     auto const serve_one = [&](tcp::socket socket) { server.serve_connection(std::move(socket)); };
-    fibers::race([&] { fibers::serve(acceptor, serve_one, {.max_connections = 1000, .grace = time_of_grace}); },
-                 [&] {
-                   fibers::wait_for_signal({SIGINT, SIGTERM});
-                   server.stop();
-                 });
+    auto const serve = [&] { fibers::serve(acceptor, serve_one, {.max_connections = 1000, .grace = time_of_grace}); };
+    fibers::race(serve, [&] {
+      fibers::wait_for_signal({SIGINT, SIGTERM});
+      server.stop();
+    });
   });
 }

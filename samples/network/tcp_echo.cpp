@@ -31,9 +31,7 @@ void echo(tcp::socket socket) {
 
 int main(int argc, char** argv) {
   return serve_on_port(argc, argv, [](tcp::acceptor& acceptor) {
-    fibers::race([&] { fibers::serve(acceptor, echo, {.grace = 5s}); },
-                 [] {
-                   fibers::wait_for_signal({SIGINT, SIGTERM});
-                 });
+    auto const serve = [&] { fibers::serve(acceptor, echo, {.grace = 5s}); };
+    fibers::race(serve, [] { fibers::wait_for_signal({SIGINT, SIGTERM}); });
   });
 }

@@ -67,9 +67,7 @@ int main(int argc, char** argv) {
   return serve_on_port(argc, argv, [&](tcp::acceptor& acceptor) {
     auto context = self_signed_context(argc > 2 ? argv[2] : nullptr);
     auto const serve_one = [&](tcp::socket socket) { serve_client(tls_stream(std::move(socket), context)); };
-    fibers::race([&] { fibers::serve(acceptor, serve_one, {.grace = 2s}); },
-                 [] {
-                   fibers::wait_for_signal({SIGINT, SIGTERM});
-                 });
+    auto const serve = [&] { fibers::serve(acceptor, serve_one, {.grace = 2s}); };
+    fibers::race(serve, [] { fibers::wait_for_signal({SIGINT, SIGTERM}); });
   });
 }

@@ -12,7 +12,7 @@ class Load(unittest.TestCase):
     def test_load(self):
         """under load all get their answers, and afterwards no descriptor is left"""
         with Program() as server, server.connect() as other:
-            other.sendall(b"GET /nothing HTTP/1.1\r\n\r\n")
+            other.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             other.recv(1)
             before = server.descriptors()
             said = run("wrk", "-d", "3", "-c", "100", "-t", "1", f"http://{server.address}/")

@@ -69,11 +69,11 @@ class Requests(unittest.TestCase):
         """a client of HTTP/1.0 sees the connection closed, and one that asks for that, too"""
         with Program() as server:
             self.assertEqual(ask(server, b"GET / HTTP/1.0\r\n\r\n"), 200)
-            self.assertEqual(ask(server, b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n"), 200)
+            self.assertEqual(ask(server, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"), 200)
 
     def test_pieces(self):
         """a request may come in pieces, of a byte, and of chunks"""
-        request = b"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n"
+        request = b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n"
         with Program() as server, server.connect() as client:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             for i in range(len(request)):
@@ -100,11 +100,14 @@ class BadClients(unittest.TestCase):
             bytes(range(256)): 400,
             bytes(10_000): 400,
             b"GET / HTTP/9.9\r\n\r\n": 400,
+            b"GET / HTTP/1.1\r\n\r\n": 400,  # no host
+            b"GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n": 400,
             b"GET / HTTP/1.1\r\nno colon\r\n\r\n": 400,
             b"POST /echo HTTP/1.1\r\nContent-Length: many\r\n\r\n": 400,
             b"POST /echo HTTP/1.1\r\nContent-Length: -1\r\n\r\n": 400,
             b"POST /echo HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n": 400,
             b"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nno number\r\n": 400,
+            b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n": 400,
             b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(500): 400,  # TLS
             b"GET /" + b"x" * 100_000 + b" HTTP/1.1\r\n\r\n": 431,
             b"GET / HTTP/1.1\r\nx: " + b"x" * 100_000 + b"\r\n\r\n": 431,

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSL-1.0
 """tcp_echo.py PROGRAM: drives samples/network/tcp_echo by plain sockets and by nc."""
 
+import shutil
 import signal
 import socket
 import subprocess
@@ -8,7 +9,7 @@ import time
 import unittest
 
 import program
-from program import PATIENCE, Program, at_once, read_to_end, reset, until
+from program import PATIENCE, Program, at_once, read_to_end, reset, run, until
 
 GRACE = 5
 RESET = r"(fibers: connection, served by serve\(\) failed: .*(Connection reset by peer|Broken pipe).*\n)*"
@@ -32,6 +33,12 @@ class TcpEcho(unittest.TestCase):
 
             _, received = at_once(send, lambda: read_to_end(client))
             self.assertEqual(received, sent)
+
+    @unittest.skipUnless(shutil.which("nc"), "there is no nc")
+    def test_nc(self):
+        """nc gets its lines back"""
+        with Program() as server:
+            self.assertEqual(run("nc", "-N", "127.0.0.1", str(server.port), text="hello\nagain\n"), "hello\nagain\n")
 
     def test_many(self):
         """fifty clients at once get each its own, and leave no descriptor behind"""

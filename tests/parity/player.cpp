@@ -14,6 +14,7 @@
 #include <fstream>
 #include <iostream>
 #include <iterator>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -111,13 +112,13 @@ void play_lines(std::istream& lines) {
 }
 
 // The whole, if it is one JSON value; else line by line.
-void play_file(std::ifstream& file) {
+void play_file(std::istream& file) {
+  std::string const text{std::istreambuf_iterator<char>(file), {}};
   boost::system::error_code failed;
-  auto const whole = parse({std::istreambuf_iterator<char>(file), {}}, failed);
+  auto const whole = parse(text, failed);
   if (failed) {
-    file.clear();
-    file.seekg(0);
-    play_lines(file);
+    std::istringstream lines(text);
+    play_lines(lines);
   } else if (whole.is_array()) {
     for (auto const& each : whole.as_array()) print(play_or_say_why_not(each));
   } else {

@@ -18,8 +18,10 @@
 // (Under redirect_error it cannot be told apart from other errors: it returns operation_aborted, and the request stays
 // pending.) Operations that Asio cannot cancel are waited for.
 //
-// The I/O object may belong to io_context(), or to anything that other threads run. If nobody runs it, the task waits
-// for ever. Within a task only.
+// The I/O object may belong to io_context(), or to anything that other threads run; there it is ended on its executor,
+// which must be a strand where several threads run it, as Asio demands. An operation that does not name its executor
+// (some of Beast's do not) can be cancelled on io_context() only. If nobody runs the I/O object's io_context, the task
+// waits for ever. Within a task only.
 
 #include <boost/asio/associated_cancellation_slot.hpp>
 #include <boost/asio/async_result.hpp>
