@@ -16,9 +16,9 @@
 #include <fibers/fibers.hpp>
 #include <functional>
 #include <iostream>
-#include <regex>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace http = boost::beast::http;
@@ -36,11 +36,16 @@ struct address {
   std::string host, port, target;
 };
 
-address parse(std::string const& url) {
-  static std::regex const form("http://([^/:]+)(?::([0-9]+))?(/[^ #]*)?(?:#.*)?");
-  std::smatch part;
-  if (!std::regex_match(url, part, form)) throw std::invalid_argument("no URL like http://HOST[:PORT][/PATH]");
-  return {part[1], part[2].matched ? part[2] : std::string("80"), part[3].matched ? part[3] : std::string("/")};
+address parse(std::string_view url) {
+  constexpr std::string_view scheme = "http://";
+  auto const rest = url.starts_with(scheme) ? url.substr(scheme.size()) : "";
+  auto const host_and_port = rest.substr(0, rest.find_first_of("/#"));
+  auto const target = rest.substr(host_and_port.size(), rest.find('#') - host_and_port.size());
+  auto const colon = host_and_port.rfind(':');
+  address there{std::string(host_and_port.substr(0, colon)), "80", target.empty() ? "/" : std::string(target)};
+  if (colon != std::string_view::npos) there.port = host_and_port.substr(colon + 1);
+  if (there.host.empty() || there.port.empty()) throw std::invalid_argument("no URL like http://HOST[:PORT][/PATH]");
+  return there;
 }
 
 response get(address const& from) {

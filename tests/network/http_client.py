@@ -23,7 +23,7 @@ class Answers(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         asked = self.server.asked
         asked[self.path] += 1
-        _, what, *times = self.path.split("/")
+        _, what, *times = (self.path if self.path != "/" else "/200/0").split("/")
         if what == "hang":
             self.rfile.read(1)  # until the client has gone
         elif what == "break":
@@ -84,11 +84,20 @@ class HttpClient(unittest.TestCase):
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))  # and does not listen
             nobody = f"http://127.0.0.1:{taken.getsockname()[1]}/"
-            status, pages, _ = self.fetch(nobody, "gopher:x", "/200/0")
+            no_urls = "gopher:x", "http://", "http://:80/", "http://x:", "http:/x:80/", "http://#/x:80"
+            status, pages, _ = self.fetch(nobody, "/200/0", "/200/0#here", *no_urls)
         self.assertEqual(status, 1)
         self.assertEqual(pages[0], "failed: Connection refused")
-        self.assertIn("no URL", pages[1])
-        self.assertEqual(pages[2], "200 OK, 5 bytes")
+        self.assertEqual(pages[1:3], ["200 OK, 5 bytes"] * 2)
+        for page in pages[3:]:
+            self.assertIn("failed: no URL", page)
+        self.assertEqual(self.server.asked, {"/200/0": 2})
+
+    def test_no_path(self):
+        """a URL without a path asks for /, and a long one is asked for as it is"""
+        long = "/200/" + "0" * 3000
+        self.assertEqual(self.fetch(f"http://127.0.0.1:{self.server.server_port}", long)[0], 0)
+        self.assertEqual(self.server.asked, {"/": 1, long: 1})
 
     def test_deadline(self):
         """the deadline of all cuts off what hangs, and what is there by then is shown"""
