@@ -25,7 +25,8 @@ class tape {
 
   /// The next bytes, for somebody else.
   tape cut() {
-    auto const size = std::min<std::size_t>(choose(64), bytes_.size());
+    std::size_t const wanted = choose(64);  // takes a byte, before the rest is measured
+    auto const size = std::min(wanted, bytes_.size());
     tape const part(bytes_.first(size));
     bytes_ = bytes_.subspan(size);
     return part;
