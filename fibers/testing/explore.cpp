@@ -108,7 +108,8 @@ std::string to_text(path const& steps) {
   std::string text;
   for (std::size_t i = 0; i < steps.size(); ++i) {
     if (steps[i].chosen == 0) continue;
-    text += (text.empty() ? "" : ",") + std::to_string(i + 1) + ":" + std::to_string(steps[i].chosen);
+    if (!text.empty()) text += ',';
+    text.append(std::to_string(i + 1)).append(":").append(std::to_string(steps[i].chosen));
   }
   return text.empty() ? "0:0" : text;
 }

@@ -162,7 +162,10 @@ std::optional<numbers> asked_points() {
 
 std::string join(numbers const& points) {
   std::string text;
-  for (auto const point : points) text += (text.empty() ? "" : ",") + std::to_string(point);
+  for (auto const point : points) {
+    if (!text.empty()) text += ',';
+    text += std::to_string(point);
+  }
   return text;
 }
 
