@@ -92,7 +92,8 @@ struct half_split {
 
 exception_group::exception_group(std::string message, std::vector<std::exception_ptr> errors)
     : runtime_error(describe(message, checked(errors))),
-      content_(std::allocate_shared<content>(detail::allocator<content>(), content{std::move(message), std::move(errors)})) {}
+      content_(std::allocate_shared<content>(detail::allocator<content>(),
+                                             content{std::move(message), std::move(errors)})) {}
 
 std::vector<std::exception_ptr> exception_group::leaves() const {
   error_list found;

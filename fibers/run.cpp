@@ -123,12 +123,12 @@ void run(run_options const& options, task_state& main, std::unique_ptr<parker> h
                                 ", and only 1 is possible as yet: for more, call run() on threads of your own");
   }
   bool const virtual_time = chosen_clock(options) == clock_kind::virtual_time;
-  scheduler loop(
-      {.how_to_sleep = how_to_sleep != nullptr ? std::move(how_to_sleep) : parker_of_this_thread(),
-       .virtual_time = virtual_time,
-       .stack_size = options.stack_size,
-       .on_unhandled =
-           options.on_unhandled ? std::make_shared<unhandled_exception_hook const>(options.on_unhandled) : nullptr});
+  scheduler loop({.how_to_sleep = how_to_sleep != nullptr ? std::move(how_to_sleep) : parker_of_this_thread(),
+                  .virtual_time = virtual_time,
+                  .stack_size = options.stack_size,
+                  .on_unhandled = options.on_unhandled
+                                      ? std::make_shared<unhandled_exception_hook const>(options.on_unhandled)
+                                      : nullptr});
   std::optional<signal_watch> signals;
   if (!options.cancel_on_signals.empty()) signals.emplace(options.cancel_on_signals, loop, main);
   main.name("main");

@@ -32,28 +32,17 @@ claim wait_for_end(task_state& target, waiter& w) noexcept {
 }
 
 // Would waiting for `target` wait for `self`? Then nobody could ever go on. A cycle is closed by its last wait, so only
-// a task that is waited for itself needs to look. What it meets may be a cycle without it (of gather()): a second step
-// goes half as fast, and meets the first in there.
+// a task that is waited for itself needs to look.
 void refuse_cycle(task_state& self, task_state& target) {
-  auto const next = [](task_state& task) -> task_state* {
-    auto const* const awaited = task.waiter()->awaited();
-    return awaited != nullptr && awaited->tasks.size() == 1 ? awaited->tasks.front() : nullptr;
-  };
-  std::string path = std::string("'").append(self.name()).append("'");
-  bool other_half = false;
-  auto* slow = &target;
-  for (auto* task = &target; task != nullptr;) {
-    path.append(" -> '").append(task->name()).append("'");
-    if (task == &self) {
-      throw invalid_state_error("fibers: this task would wait for its own end: " + path +
+  std::string names = std::string("'").append(self.name()).append("'");
+  wait_path path(target);
+  do {
+    names.append(" -> '").append(path.task().name()).append("'");
+    if (&path.task() == &self) {
+      throw invalid_state_error("fibers: this task would wait for its own end: " + names +
                                 "; let one of them wait for something else, such as an event");
     }
-    if (&task->loop() != &self.loop() || task->stage() != stage::suspended) return;
-    task = next(*task);
-    if (task == slow) return;
-    if (other_half) slow = next(*slow);
-    other_half = !other_half;
-  }
+  } while (path.go_on());
 }
 
 }  // namespace

@@ -138,8 +138,7 @@ void remove_duplicates(task_list& tasks) {
   std::erase_if(tasks, [&](task_ptr const& task) { return !seen.insert(task.get()).second; });
 }
 
-wait_result wait(task_list tasks, return_when when, time_point deadline,
-                 boost::source_location const& place) {
+wait_result wait(task_list tasks, return_when when, time_point deadline, boost::source_location const& place) {
   if (tasks.empty()) {
     throw std::invalid_argument("fibers: wait() for no tasks at all would never be over (" + to_string(place) + ")");
   }

@@ -5,6 +5,7 @@
 #include <fibers/task.hpp>
 #include <fibers/this_task.hpp>
 #include <fibers/timeout.hpp>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -495,4 +496,47 @@ TEST_CASE_METHOD(network, "asio: in virtual time another thread's operation is w
   });
   CHECK(passed > 0ms);
   CHECK(passed < 1h);
+}
+
+TEST_CASE_METHOD(network, "asio: a handler that posts itself without end keeps no task from running") {
+  int steps = 0;
+  bool stop = false;
+  run([&] {
+    auto& context = fibers::io_context();
+    std::function<void()> again = [&] {
+      if (!stop) asio::post(context, again);
+    };
+    again();
+    auto other = fibers::spawn([&] {
+      for (; steps < 200; ++steps) fibers::this_task::yield();
+    });
+    for (int i = 0; i < 3; ++i) asio::post(context, use_fiber);
+    other.get();
+    stop = true;
+  });
+  CHECK(steps == 200);
+}
+
+TEST_CASE_METHOD(network, "asio: what a loop leaves in a user's io_context does not stop it later") {
+  asio::io_context context;
+  int handled = 0;
+  std::function<void()> often = [&] {
+    if (++handled % 10 != 0) asio::post(context, often);
+  };
+  for (int round = 0; round < 20; ++round) {
+    asio::post(context, often);
+    asio::post(context, [] { throw std::runtime_error("of a handler"); });
+    fibers::run_on(context, options(), [] { fibers::this_task::yield(); });
+    unfetched.clear();
+  }
+  auto const before = handled;
+  asio::post(context, often);
+  for (bool more = true; more;) {
+    try {
+      more = context.run_one() != 0;
+    } catch (std::runtime_error const&) {  // one that the loop had left
+    }
+  }
+  CHECK(handled % 10 == 0);
+  CHECK(handled > before);
 }

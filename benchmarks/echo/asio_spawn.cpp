@@ -52,7 +52,9 @@ int main(int count, char** arguments) {
           auto socket = acceptor.async_accept(yield);
           asio::spawn(
               context,
-              [&echo, socket = std::move(socket)](asio::yield_context inner) mutable { echo(std::move(socket), inner); },
+              [&echo, socket = std::move(socket)](asio::yield_context inner) mutable {
+                echo(std::move(socket), inner);
+              },
               rethrow);
         }
       },

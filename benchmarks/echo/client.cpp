@@ -54,11 +54,14 @@ struct connection {
 void send_message(connection& c) {
   static constexpr std::array<char, message_size> message{};
   c.sent = steady::now();
-  if (::send(c.socket, message.data(), message.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(message.size())) fail("send");
+  if (::send(c.socket, message.data(), message.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(message.size()))
+    fail("send");
 }
 
 double at(std::vector<float> const& sorted, double part) {
-  return sorted.empty() ? 0 : static_cast<double>(sorted[static_cast<std::size_t>(part * static_cast<double>(sorted.size() - 1))]);
+  return sorted.empty()
+             ? 0
+             : static_cast<double>(sorted[static_cast<std::size_t>(part * static_cast<double>(sorted.size() - 1))]);
 }
 
 }  // namespace

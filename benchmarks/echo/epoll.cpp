@@ -82,7 +82,8 @@ int main(int count, char** arguments) {
       auto const c = *static_cast<connections::iterator*>(node);
       auto const received = ::recv(c->socket, buffer.data(), buffer.size(), 0);
       if (received < 0 && errno == EAGAIN) continue;
-      if (received <= 0 || ::send(c->socket, buffer.data(), static_cast<std::size_t>(received), MSG_NOSIGNAL) != received) {
+      if (received <= 0 ||
+          ::send(c->socket, buffer.data(), static_cast<std::size_t>(received), MSG_NOSIGNAL) != received) {
         ::close(c->socket);
         all.erase(c);
         delete static_cast<connections::iterator*>(node);

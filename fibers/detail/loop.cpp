@@ -2,7 +2,6 @@
 
 #include "loop.hpp"
 
-#include <cstdio>
 #include <fibers/error.hpp>
 #include <utility>
 
@@ -94,16 +93,8 @@ void report_unhandled(char const* what, std::exception_ptr const& error) noexcep
   auto* const here = loop::current();
   auto* const task = here != nullptr ? here->running() : nullptr;
   auto const* const hook = here != nullptr ? here->on_unhandled().get() : nullptr;
-  try {
-    auto const source = task != nullptr ? task->name() + ", " + what : what;
-    if (hook != nullptr && *hook) {
-      (*hook)(source, error);
-    } else {
-      std::fprintf(stderr, "fibers: %s failed: %s\n", source.c_str(), describe(error).c_str());
-    }
-  } catch (...) {
-    std::fprintf(stderr, "fibers: on_unhandled itself failed: %s\n", describe(std::current_exception()).c_str());
-  }
+  auto const source = task != nullptr ? task->name() + ", " + what : std::string(what);
+  report_unhandled(hook, source, error, source + " failed");
 }
 
 bool loop_is_here() noexcept { return loop::current() != nullptr; }

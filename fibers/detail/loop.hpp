@@ -13,6 +13,7 @@
 #include <fibers/detail/task_state.hpp>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "inbox.hpp"
@@ -61,7 +62,7 @@ class ready_queue {
 /// What a parker_source says, if there is one.
 std::unique_ptr<parker> parker_of_this_thread();
 
-class loop {
+class alignas(64) loop {  // what a switch touches is one line of the cache
  public:
   loop(loop const&) = delete;
   loop& operator=(loop const&) = delete;
@@ -106,7 +107,7 @@ class loop {
   void outside_work(int change) noexcept { outside_work_ += change; }
 
   bool any_ready() const noexcept { return !ready_.empty(); }
-  virtual bool in_virtual_time() const noexcept = 0;
+  bool in_virtual_time() const noexcept { return virtual_clock_.has_value(); }
 
   /// Looks on, until unwatch() or the end of the loop.
   void watch(loop_watch& w) noexcept { watches_.push_back(w); }
@@ -160,6 +161,7 @@ class loop {
   boost::intrusive::list<loop_watch, boost::intrusive::constant_time_size<false>> watches_;
 
   timer_queue timers_;
+  std::optional<virtual_clock> virtual_clock_;
   thread_parker thread_parker_;  // stays when another one is chosen: posters may just be about to wake it
   std::unique_ptr<parker> chosen_parker_;
   inbox inbox_;

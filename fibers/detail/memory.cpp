@@ -52,12 +52,14 @@ void* allocate(std::size_t size, std::align_val_t alignment) {
 }
 
 void deallocate(void* block) noexcept {
-  if (watched()) [[unlikely]] blocks.fetch_sub(1, std::memory_order_relaxed);
+  if (watched()) [[unlikely]]
+    blocks.fetch_sub(1, std::memory_order_relaxed);
   ::operator delete(block);
 }
 
 void deallocate(void* block, std::align_val_t alignment) noexcept {
-  if (watched()) [[unlikely]] blocks.fetch_sub(1, std::memory_order_relaxed);
+  if (watched()) [[unlikely]]
+    blocks.fetch_sub(1, std::memory_order_relaxed);
   ::operator delete(block, alignment);
 }
 

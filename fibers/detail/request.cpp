@@ -77,20 +77,13 @@ bool is_on_path(task_state const& task) noexcept {
   return task.stage() == stage::suspended && task.waiter()->awaited() != nullptr && task.waiter()->awaited()->on_path;
 }
 
-// Does it wait for the other, directly or through others of this thread's loop? They may wait in a circle: a second
-// step goes half as fast, and meets the first in it.
-bool waits_for(task_state const& task, task_state const& other) noexcept {
-  bool other_half = false;
-  for (auto const *step = &task, *slow = &task; is_here(*step) && step->stage() == stage::suspended;) {
-    auto const* const awaited = step->waiter()->awaited();
-    if (awaited == nullptr) return false;
-    if (std::find(awaited->tasks.begin(), awaited->tasks.end(), &other) != awaited->tasks.end()) return true;
-    if (awaited->tasks.size() != 1) return false;
-    step = awaited->tasks.front();
-    if (step == slow) return false;
-    if (other_half) slow = slow->waiter()->awaited()->tasks.front();
-    other_half = !other_half;
-  }
+// Directly or through others.
+bool waits_for(task_state& task, task_state const& other) noexcept {
+  wait_path path(task);
+  do {
+    auto const awaited = path.awaited();
+    if (std::find(awaited.begin(), awaited.end(), &other) != awaited.end()) return true;
+  } while (path.go_on());
   return false;
 }
 
@@ -153,6 +146,22 @@ void request_end(task_state& task, task_state* owner, cancelled_error error) noe
     std::unique_lock guard(task.lock());
     if (may_be_thrown(task)) withdraw(task, guard);
   }
+}
+
+std::span<task_state* const> wait_path::awaited_by(task_state& task) noexcept {
+  if (!is_here(task) || task.stage() != stage::suspended) return {};
+  auto const* const awaited = task.waiter()->awaited();
+  return awaited != nullptr ? awaited->tasks : std::span<task_state* const>();
+}
+
+bool wait_path::go_on() noexcept {
+  auto const next = awaited();
+  if (next.size() != 1) return false;
+  step_ = next.front();
+  if (step_ == slow_) return false;
+  if (odd_) slow_ = awaited_by(*slow_).front();
+  odd_ = !odd_;
+  return true;
 }
 
 unsigned request_level(task_state& task) noexcept {

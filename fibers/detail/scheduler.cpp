@@ -156,7 +156,7 @@ bool scheduler::sleep() {
   bool woken = false;
   for (auto& watch : watches_) woken |= watch.at_rest(*this);
   if (woken) return true;
-  if (virtual_clock_.has_value()) return sleep_in_virtual_time();
+  if (in_virtual_time()) return sleep_in_virtual_time();
   inbox_.sleep(std::min(timers_.next(), trim()));
   return true;
 }

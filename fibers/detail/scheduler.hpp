@@ -13,7 +13,6 @@
 #include <fibers/clock.hpp>
 #include <fibers/detail/task_state.hpp>
 #include <memory>
-#include <optional>
 #include <vector>
 
 #include "context.hpp"
@@ -55,8 +54,6 @@ class scheduler final : public loop {
     if (&target != &task.context_) switch_.switch_to(task.context_, target);
     task.stage_.store(stage::running, std::memory_order_relaxed);
   }
-
-  bool in_virtual_time() const noexcept override { return virtual_clock_.has_value(); }
 
   /// How many exceptions are unwinding the running task's stack.
   unsigned unwinding() const noexcept { return switch_.uncaught_exceptions(); }
@@ -111,7 +108,6 @@ class scheduler final : public loop {
   bool stacks_to_trim_ = false;
   unsigned colour_ = 0;
 
-  std::optional<virtual_clock> virtual_clock_;
   stack_pool stacks_;
   overflow_watch overflow_watch_;
 };

@@ -22,6 +22,10 @@ void deliver(task_state& task) {
   throw take_request(task);
 }
 
+[[gnu::noinline, gnu::cold]] void tell_watches(task_state& task, boost::source_location const& place) {
+  for (auto& watch : task.loop().watches()) watch.at_point(task, place);
+}
+
 [[noreturn, gnu::noinline]] void throw_no_task(boost::source_location const& place) {
   throw invalid_state_error(
       std::string(scheduler::current() == nullptr
@@ -45,7 +49,8 @@ task_state& this_task_state(boost::source_location const& place) {
 
 task_state& enter(boost::source_location const& place) {
   auto& task = this_task_state(place);
-  for (auto& watch : task.loop().watches()) watch.at_point(task, place);
+  if (!scheduler::here().watches().empty()) [[unlikely]]
+    tell_watches(task, place);
   deliver(task);
   return task;
 }

@@ -160,19 +160,26 @@ constinit std::atomic<unsigned long> unhandled = 0;
 
 unsigned long unhandled_count() noexcept { return unhandled.load(std::memory_order_relaxed); }
 
-void report_unhandled(unhandled_exception_hook const* hook, task_state& task, std::exception_ptr const& error,
-                      char const* where) noexcept {
+void report_unhandled(unhandled_exception_hook const* hook, std::string const& source, std::exception_ptr const& error,
+                      std::string const& sentence) noexcept {
   unhandled.fetch_add(1, std::memory_order_relaxed);
   try {
     if (hook != nullptr && *hook) {
-      (*hook)(task.name(), error);
+      (*hook)(source, error);
       return;
     }
   } catch (...) {
     std::fprintf(stderr, "fibers: on_unhandled itself failed: %s\n", describe(std::current_exception()).c_str());
   }
-  std::fprintf(stderr, "fibers: %stask '%s' (spawned at %s) failed, and nobody asked for its outcome: %s\n", where,
-               task.name().c_str(), to_string(task.spawned_at()).c_str(), describe(error).c_str());
+  std::fprintf(stderr, "fibers: %s: %s\n", sentence.c_str(), describe(error).c_str());
+}
+
+void report_unhandled(unhandled_exception_hook const* hook, task_state& task, std::exception_ptr const& error,
+                      char const* where) noexcept {
+  auto const name = task.name();
+  report_unhandled(hook, name, error,
+                   std::string(where).append("task '").append(name).append("' (spawned at ") +
+                       to_string(task.spawned_at()) + ") failed, and nobody asked for its outcome");
 }
 
 }  // namespace fibers::detail

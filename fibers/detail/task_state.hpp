@@ -11,6 +11,10 @@ namespace fibers::detail {
 void report_unhandled(unhandled_exception_hook const* hook, task_state& task, std::exception_ptr const& error,
                       char const* where = "") noexcept;
 
+/// The same for one that came from `source`; stderr is told this sentence.
+void report_unhandled(unhandled_exception_hook const* hook, std::string const& source, std::exception_ptr const& error,
+                      std::string const& sentence) noexcept;
+
 /// What an exception says of itself.
 std::string describe(std::exception_ptr const& error);
 

@@ -66,7 +66,8 @@ class told_trial final : public chosen_trial {
     return changed_ ? 0 : step.chosen;
   }
   std::string returned() const override {
-    return changed_ ? "the body does not do the same each time: there is another choice of tasks than the last time" : "";
+    return changed_ ? "the body does not do the same each time: there is another choice of tasks than the last time"
+                    : "";
   }
 
   path& steps_;
@@ -179,7 +180,8 @@ exploration explore(std::function<void()> const& body, std::size_t runs, explore
         latest, [&] { return std::make_unique<random_trial>(seed, options.most_points); }, body);
     if (wrong.empty()) continue;
     auto const number = std::to_string(seed);
-    fail(wrong, "the schedule with seed " + number + " (run " + std::to_string(i + 1) + " of " + std::to_string(runs) + ")",
+    fail(wrong,
+         "the schedule with seed " + number + " (run " + std::to_string(i + 1) + " of " + std::to_string(runs) + ")",
          "FIBERS_SEED=" + number);
   }
   check_for_leaks("explore");

@@ -46,9 +46,10 @@ void wait_all_blocked(boost::source_location const& place) {
 void advance(time_limit length, boost::source_location const& place) {
   auto& task = engine::this_task_state(place);
   if (!task.loop().in_virtual_time()) {
-    throw invalid_state_error("fibers: testing::advance() moves virtual time, and here the clock is real: give run() "
-                              "clock_kind::virtual_time, or sleep_for() so long (" +
-                              engine::to_string(place) + ")");
+    throw invalid_state_error(
+        "fibers: testing::advance() moves virtual time, and here the clock is real: give run() "
+        "clock_kind::virtual_time, or sleep_for() so long (" +
+        engine::to_string(place) + ")");
   }
   sleep_for(length.length(), place);
   wait_all_blocked(place);

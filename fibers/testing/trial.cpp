@@ -111,9 +111,10 @@ void check_for_leaks(char const* function) {
   static bool reported = false;  // what was lost once is so for ever
   if (reported || __lsan_do_recoverable_leak_check == nullptr || __lsan_do_recoverable_leak_check() == 0) return;
   reported = true;
-  throw failure(std::string(function) +
-                ": memory was lost, in one of these runs or before; the leak sanitizer's report on stderr says where it "
-                "was taken");
+  throw failure(
+      std::string(function) +
+      ": memory was lost, in one of these runs or before; the leak sanitizer's report on stderr says where it "
+      "was taken");
 }
 
 std::string describe_point(engine::task_state& task, boost::source_location const& place) {

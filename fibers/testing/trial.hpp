@@ -32,7 +32,6 @@ class trial : private fibers::detail::loop_watch, private fibers::detail::memory
   long blocks_left() const noexcept { return blocks_left_; }
 
  protected:
-
   // --- for who interferes; between the body's begin and its end ---
 
   /// Called in the main task, instead of the body.

@@ -13,28 +13,12 @@
 #include <fibers/semaphore.hpp>
 #include <fibers/task_group.hpp>
 #include <functional>
+#include <mutex>
 #include <ranges>
 #include <stdexcept>
 #include <utility>
 
 namespace fibers {
-
-namespace detail {
-
-/// A permit that goes with what it was taken for.
-class moved_permit {
- public:
-  explicit moved_permit(semaphore& from) noexcept : from_(&from) {}
-  moved_permit(moved_permit&& other) noexcept : from_(std::exchange(other.from_, nullptr)) {}
-  ~moved_permit() {
-    if (from_ != nullptr) from_->release();
-  }
-
- private:
-  semaphore* from_;
-};
-
-}  // namespace detail
 
 /// Calls f(element) for each element of a range, at most `limit` of them at a time, in the tasks of a group: errors and
 /// cancellation are as with_task_group() has them. The range is gone through by the caller, and may suspend; an element
@@ -52,7 +36,7 @@ void for_each_concurrent(Range&& range, std::size_t limit, F f,
         auto const end = std::ranges::end(range);
         for (bool first = true;; first = false) {
           room.acquire(1, place);
-          detail::moved_permit permit(room);
+          std::unique_lock permit(room, std::adopt_lock);
           if (!first) ++next;
           if (next == end) break;
           detail::enter(place);  // a call that failed meanwhile

@@ -95,8 +95,7 @@ enum class until : unsigned char { all, one, one_failed, one_failed_or_cancelled
 task_state* wait_for_ends(std::span<task_ptr const> tasks, until enough, pass_on forward, time_point deadline,
                           boost::source_location const& place);
 
-wait_result wait(task_list tasks, return_when when, time_point deadline,
-                 boost::source_location const& place);
+wait_result wait(task_list tasks, return_when when, time_point deadline, boost::source_location const& place);
 
 }  // namespace detail
 

@@ -82,8 +82,7 @@ TEST_CASE("cancel_sweep: finds a swallowed request, and says where and how to re
   auto const text = found([&] { cancel_sweep(body); });
   CHECK_THAT(text, ContainsSubstring("cancel_sweep: the body swallowed the request to end") &&
                        ContainsSubstring("cancelled at point 3, at ") && ContainsSubstring("sweep.cpp:") &&
-                       ContainsSubstring("in task 'main'") &&
-                       ContainsSubstring("FIBERS_POINT=3"));
+                       ContainsSubstring("in task 'main'") && ContainsSubstring("FIBERS_POINT=3"));
 
   runs = 0;
   environment const repeat("FIBERS_POINT", "3");
@@ -121,8 +120,9 @@ TEST_CASE("cancel_sweep: finds a permit that a task loses") {
       }
     };
   };
-  CHECK_THAT(found([&] { cancel_sweep(body(false)); }),
-             ContainsSubstring("deadlock") && ContainsSubstring("'main' waits at") && ContainsSubstring("cancelled at point 2"));
+  CHECK_THAT(found([&] { cancel_sweep(body(false)); }), ContainsSubstring("deadlock") &&
+                                                            ContainsSubstring("'main' waits at") &&
+                                                            ContainsSubstring("cancelled at point 2"));
   CHECK(found([&] { cancel_sweep(body(true)); }) == "");
 }
 
@@ -277,15 +277,16 @@ TEST_CASE("timeout_sweep: ends a body by a time limit at each point") {
 }
 
 TEST_CASE("timeout_sweep: finds a limit that is swallowed, and in pairs a request after it") {
-  CHECK_THAT(found([] {
-               timeout_sweep([] {
-                 try {
-                   sleep_for(1s);
-                 } catch (fibers::cancelled_error const&) {
-                 }
-               });
-             }),
-             ContainsSubstring("timeout_sweep: the body swallowed the request") && ContainsSubstring("timed out at point 1"));
+  CHECK_THAT(
+      found([] {
+        timeout_sweep([] {
+          try {
+            sleep_for(1s);
+          } catch (fibers::cancelled_error const&) {
+          }
+        });
+      }),
+      ContainsSubstring("timeout_sweep: the body swallowed the request") && ContainsSubstring("timed out at point 1"));
   int cleaned_up = 0, runs = 0;
   timeout_sweep(
       [&] {

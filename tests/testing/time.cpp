@@ -59,7 +59,14 @@ TEST_CASE_METHOD(virtual_time, "wait_all_blocked: can be cancelled, timed out an
     waits.cancel("enough");
     seen(how([&] { waits.get(); }));
     seen(how([] { fibers::with_timeout(0s, [] { wait_all_blocked(); }); }).substr(0, 6));
-    seen(how([] { return fibers::race([] { wait_all_blocked(); return 1; }, [] { return 2; }); }));
+    seen(how([] {
+      return fibers::race(
+          [] {
+            wait_all_blocked();
+            return 1;
+          },
+          [] { return 2; });
+    }));
     busy.cancel_and_wait();
     wait_all_blocked();
   });
@@ -105,5 +112,6 @@ TEST_CASE_METHOD(virtual_time, "advance: can be cancelled half-way, and wants a 
     seen(how([&] { moves.get(); }));
   });
   fibers::run([&] { seen(how([] { advance(1h); }).substr(0, 52)); });
-  CHECK_THAT(seen.text(), Catch::Matchers::ContainsSubstring("cancelled@3, failed: fibers: testing::advance() moves virtual"));
+  CHECK_THAT(seen.text(),
+             Catch::Matchers::ContainsSubstring("cancelled@3, failed: fibers: testing::advance() moves virtual"));
 }

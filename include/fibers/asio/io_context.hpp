@@ -4,7 +4,7 @@
 // A loop that sleeps in an io_context of Boost.Asio.
 //
 // It gets one of its own when io_context() is first called, and pays nothing for it before. From then on it sleeps
-// where Asio waits, and runs one handler each time it wakes up, so that the task which that made ready runs at once.
+// where Asio waits, and each time it wakes up runs the handlers that are ready, and then the tasks that these woke.
 // While tasks are busy it looks for handlers every so many switches.
 //
 // Others wake it by ringing a bell: an eventfd that stands in the io_context like any other descriptor. A handler may
@@ -18,6 +18,7 @@
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/assert/source_location.hpp>
 #include <boost/intrusive/list.hpp>
 #include <cerrno>
@@ -97,6 +98,7 @@ class asio_parker final : public parker {
   explicit asio_parker(boost::asio::io_context& users) : context_(users) { begin(); }
   ~asio_parker() override {
     bell_->close();
+    ++*fences_;
     here_ = outer_;
   }
 
@@ -112,11 +114,14 @@ class asio_parker final : public parker {
   boost::asio::io_context& context() noexcept { return context_; }
 
   void park(time_point deadline) override {
-    serve([&] { return deadline == time_point::max() ? context_.run_one() : context_.run_one_until(deadline); });
+    serve([&] {
+      auto const first = deadline == time_point::max() ? context_.run_one() : context_.run_one_until(deadline);
+      return first == 0 ? 0 : first + poll_ready();
+    });
   }
   void unpark() noexcept override { bell_->ring(); }
   void poll() override {
-    serve([&] { return context_.poll(); });
+    serve([&] { return poll_ready(); });
   }
 
   /// Asio does not say how much is under way, but it stops when that is nothing.
@@ -133,6 +138,19 @@ class asio_parker final : public parker {
   void begin() {
     bell_->listen();
     here_ = this;
+  }
+
+  // The handlers that are ready, and not those that these bring forth: there may be no end of them, and tasks must run
+  // too. So behind the last one stands one that stops.
+  std::size_t poll_ready() {
+    auto const number = ++*fences_;
+    boost::asio::post(context_, [fences = fences_, number, &context = context_] {
+      if (*fences == number) context.stop();
+    });
+    auto const count = context_.poll();
+    ++*fences_;
+    if (context_.stopped()) context_.restart();
+    return count;
   }
 
   // The loop goes on whatever happens: after a handler that throws, or when the io_context was stopped.
@@ -158,6 +176,7 @@ class asio_parker final : public parker {
   boost::asio::io_context& context_;
   std::shared_ptr<asio_bell> const bell_ = std::make_shared<asio_bell>(context_);
 
+  std::shared_ptr<unsigned> const fences_ = std::make_shared<unsigned>(0);  // the number of the latest
   boost::intrusive::list<asio_told_operation, boost::intrusive::constant_time_size<false>> told_;
 
   static inline constinit thread_local asio_parker* here_ = nullptr;

@@ -28,6 +28,7 @@
 #include <fibers/this_task.hpp>
 #include <fibers/timeout.hpp>
 #include <initializer_list>
+#include <mutex>
 #include <optional>
 #include <utility>
 
@@ -42,20 +43,6 @@ struct serve_options {
 };
 
 namespace detail {
-
-/// One connection's permit to be there.
-class connection_slot {
- public:
-  connection_slot(semaphore& slots, boost::source_location const& place) : slots_(&slots) { slots.acquire(1, place); }
-  connection_slot(connection_slot&& other) noexcept : slots_(std::exchange(other.slots_, nullptr)) {}
-  connection_slot& operator=(connection_slot&&) = delete;
-  ~connection_slot() {
-    if (slots_ != nullptr) slots_->release();
-  }
-
- private:
-  semaphore* slots_;
-};
 
 /// The peer's fault, or the network's: the next one may be better.
 inline bool concerns_one_connection(boost::system::error_code const& error) noexcept {
@@ -145,7 +132,8 @@ void serve(Acceptor& acceptor, Handler&& handler, serve_options const& options =
         };
         try {
           for (;;) {
-            detail::connection_slot slot(slots, place);
+            slots.acquire(1, place);
+            std::unique_lock slot(slots, std::adopt_lock);
             auto socket = detail::accept_next(acceptor, place);
             if (!socket.has_value()) break;
             connections.spawn(

@@ -96,9 +96,9 @@ concept waitable_future = requires(Future const& future) {
   fibers::detail::state_of(future);
 };
 
-/// Waits until the future is ready. Suspends; a task that is cancelled stops
-/// waiting at once, and the future is as it was. (A Boost fiber then waits on, with nothing but its stack, until the
-/// promise has been kept or is gone.) Throws boost::fibers::future_uninitialized for one that is not valid().
+/// Waits until the future is ready. Suspends; a task that is cancelled stops waiting at once, and the future is as it
+/// was. (A Boost fiber then waits on, with nothing but its stack, until the promise has been kept or is gone.) Throws
+/// boost::fibers::future_uninitialized for one that is not valid().
 template <waitable_future Future>
 void wait(Future const& future, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
   auto& self = fibers::detail::enter(place);

@@ -28,8 +28,8 @@ using parker_source = std::unique_ptr<parker> (*)();
 /// Of the whole program. Any thread, also before main().
 void use_parkers_of(parker_source source) noexcept;
 
-/// Tells the loop's hook of an exception that nobody can fetch; if there is none, or no loop, stderr. It came from the
-/// running task, or if there is none from `what`.
+/// Tells the loop's hook of an exception that nobody can fetch; if there is none, or no loop, stderr. It is said to come
+/// from `what`, and from which task, if one is running.
 void report_unhandled(char const* what, std::exception_ptr const& error) noexcept;
 
 /// Does this thread run a loop at this moment: a task of it, or what it does between tasks?

@@ -10,6 +10,7 @@
 //   anything else                               the request stays pending for the next suspension point
 
 #include <fibers/detail/task_state.hpp>
+#include <span>
 
 namespace fibers::detail {
 
@@ -22,6 +23,26 @@ void request_cancel(task_state& task, cancel_frame& scope, cancelled_error error
 /// From the owner, which waits for the task from now on and cannot be cut short. If the task waits for the owner,
 /// directly or through others, it would never learn of a request that is passed on: then its wait is withdrawn.
 void request_end(task_state& task, task_state* owner, cancelled_error error) noexcept;
+
+/// The way from a task along what it waits for. Any may wait in a circle that does not lead back to the first: so a
+/// second step goes half as fast, and meets the first one in there. Tasks of this thread's loop.
+class wait_path {
+ public:
+  explicit wait_path(task_state& first) noexcept : step_(&first), slow_(&first) {}
+
+  task_state& task() const noexcept { return *step_; }
+  /// The tasks to which its wait passes requests on; none if it does no such thing, or is another loop's.
+  std::span<task_state* const> awaited() const noexcept { return awaited_by(*step_); }
+  /// To the only one of these. False: there is none, or there are several, or the way goes in a circle.
+  bool go_on() noexcept;
+
+ private:
+  static std::span<task_state* const> awaited_by(task_state& task) noexcept;
+
+  task_state* step_;
+  task_state* slow_;
+  bool odd_ = false;
+};
 
 /// What a scope that the task enters now measures itself against. Other threads may just be counting their requests.
 unsigned request_level(task_state& task) noexcept;

@@ -44,8 +44,7 @@ exploration explore(std::function<void()> const& body, systematic options);
 /// first; and tasks give way wherever they may. FIBERS_SEED=17 in the environment runs only the schedule of this seed.
 /// Not for inside of a task: invalid_state_error.
 template <class F>
-requires std::invocable<F&>
-exploration explore(F&& body, std::size_t runs = 1000, explore_options options = {}) {
+requires std::invocable<F&> exploration explore(F&& body, std::size_t runs = 1000, explore_options options = {}) {
   return detail::explore([&body] { static_cast<void>(body()); }, runs, options);
 }
 
@@ -53,8 +52,7 @@ exploration explore(F&& body, std::size_t runs = 1000, explore_options options =
 /// names, runs only one. The number of schedules grows with the number of steps to the power of `preemptions`: for
 /// small bodies.
 template <class F>
-requires std::invocable<F&>
-exploration explore(F&& body, systematic options) {
+requires std::invocable<F&> exploration explore(F&& body, systematic options) {
   return detail::explore([&body] { static_cast<void>(body()); }, options);
 }
 

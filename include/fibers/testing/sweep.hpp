@@ -4,7 +4,8 @@
 // What happens if it is cancelled just there?
 //
 // Each run must end as it should, and leave nothing: no task, no timer, no stack, no exception that nobody fetched, and
-// no memory of the library's; under the leak sanitizer, no memory at all. The first time it does not, failure is thrown.
+// no memory of the library's; under the leak sanitizer, no memory at all. The first time it does not, failure is
+// thrown.
 //
 // Points are counted over all tasks of a run: each call of a function that may suspend, just before it looks for a
 // request, and each moment at which all tasks wait and the clock is about to move.
@@ -35,15 +36,13 @@ std::size_t failure_sweep(std::function<void()> const& body, sweep_options optio
 /// took it back with uncancel(), or was not asked before it had its result. FIBERS_POINT=3 in the environment, or =3,7
 /// for a pair, runs this one only. Returns the number of runs. Not for inside of a task: invalid_state_error.
 template <class F>
-requires std::invocable<F&>
-std::size_t cancel_sweep(F&& body, sweep_options options = {}) {
+requires std::invocable<F&> std::size_t cancel_sweep(F&& body, sweep_options options = {}) {
   return detail::cancel_sweep([&body] { static_cast<void>(body()); }, options);
 }
 
 /// The same with a time limit around the body which passes at that point: timeout_error is how it ends.
 template <class F>
-requires std::invocable<F&>
-std::size_t timeout_sweep(F&& body, sweep_options options = {}) {
+requires std::invocable<F&> std::size_t timeout_sweep(F&& body, sweep_options options = {}) {
   return detail::timeout_sweep([&body] { static_cast<void>(body()); }, options);
 }
 
@@ -51,8 +50,7 @@ std::size_t timeout_sweep(F&& body, sweep_options options = {}) {
 /// in queues and so on). The body may return or throw that, also in an exception_group. A request to cancel takes
 /// memory only for what it tells of itself, and does without.
 template <class F>
-requires std::invocable<F&>
-std::size_t failure_sweep(F&& body, sweep_options options = {}) {
+requires std::invocable<F&> std::size_t failure_sweep(F&& body, sweep_options options = {}) {
   return detail::failure_sweep([&body] { static_cast<void>(body()); }, options);
 }
 
