@@ -92,7 +92,7 @@ class boost_channel_end {
     if (!busy_) return;
     if (auto* const self = running_task()) {
       waiter w(*self, place_, on_cancel::hold);
-      [[maybe_unused]] auto const how = sleep_for_boost(at_rest_, guard, w);
+      [[maybe_unused]] auto const how = at_rest_.sleep<suspend_for_outside>(guard, w);
       return;
     }
     while (busy_) {  // the loop is over

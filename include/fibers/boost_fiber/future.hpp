@@ -67,7 +67,7 @@ class boost_future_watch {
     std::unique_lock guard(lock_);
     if (ready_) return;
     waiter w(self, place);
-    wait_for_boost(waiters_, guard, w);
+    waiters_.wait<suspend_for_outside>(guard, w);
   }
 
  private:

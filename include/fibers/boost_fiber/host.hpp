@@ -35,8 +35,6 @@
 #include <fibers/clock.hpp>
 #include <fibers/detail/loop.hpp>
 #include <fibers/detail/parker.hpp>
-#include <fibers/detail/suspend.hpp>
-#include <fibers/detail/wait_list.hpp>
 #include <fibers/error.hpp>
 #include <map>
 #include <memory>
@@ -203,26 +201,6 @@ class boost_host final : public parker {
   boost_sleeper sleeper_;
   std::optional<boost_bell> bell_;  // goes first: it wakes us
 };
-
-/// As wait_list::sleep(), for what a Boost fiber will bring.
-[[nodiscard]] inline claim sleep_for_boost(wait_list& list, std::unique_lock<spinlock>& lock,
-                                           wait_entry& entry) noexcept {
-  list.push(entry);
-  lock.unlock();
-  auto const how = suspend_for_outside(entry.sleeper);
-  if (how != claim::notified && !entry.orphaned.load(std::memory_order_acquire)) {
-    lock.lock();
-    list.remove(entry);
-  }
-  return how;
-}
-
-/// As wait_list::wait(), likewise.
-inline void wait_for_boost(wait_list& list, std::unique_lock<spinlock>& lock, wait_entry& entry) {
-  auto const how = sleep_for_boost(list, lock, entry);
-  if (lock.owns_lock()) lock.unlock();
-  settle(entry.sleeper.task(), how);
-}
 
 inline bool const loops_sleep_as_boost_fibers = [] {
   use_parkers_of([]() -> std::unique_ptr<parker> { return std::make_unique<boost_host>(); });

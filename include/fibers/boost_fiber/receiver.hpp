@@ -60,7 +60,7 @@ class receiver : public fibers::detail::boost_channel_end<Channel> {
     }
     fibers::detail::waiter w(self, place);
     getter mine(w);
-    fibers::detail::wait_for_boost(this->waiting_, guard, mine);
+    this->waiting_.template wait<fibers::detail::suspend_for_outside>(guard, mine);
     if (!mine.item.has_value()) this->throw_end();
     return std::move(*mine.item);
   }

@@ -52,7 +52,7 @@ class sender : public fibers::detail::boost_channel_end<Channel> {
     if (this->busy_) {
       fibers::detail::waiter w(self, place);
       putter mine(w, item);
-      fibers::detail::wait_for_boost(this->waiting_, guard, mine);
+      this->waiting_.template wait<fibers::detail::suspend_for_outside>(guard, mine);
       if (!mine.taken) this->throw_end();
       return;
     }
@@ -76,7 +76,7 @@ class sender : public fibers::detail::boost_channel_end<Channel> {
     std::unique_lock guard(this->lock_);
     if (this->busy_) {
       fibers::detail::waiter w(self, place);
-      fibers::detail::wait_for_boost(this->at_rest_, guard, w);
+      this->at_rest_.template wait<fibers::detail::suspend_for_outside>(guard, w);
       guard.lock();
     }
     if (held_.has_value()) this->check_end();

@@ -119,12 +119,14 @@ class wait_list {
 
   /// Stands in the list, at its end as a rule, until it is claimed; `lock` is given up meanwhile. If it was notified,
   /// `lock` is not held afterwards, and nothing of the primitive may be touched, since it may be gone. Else the entry
-  /// is off the list, and `lock` is held, unless the primitive is gone.
+  /// is off the list, and `lock` is held, unless the primitive is gone. `Suspend` is suspend, or suspend_for_outside
+  /// for what comes from there.
+  template <claim (*Suspend)(waiter&) noexcept = suspend>
   [[nodiscard]] claim sleep(std::unique_lock<spinlock>& lock, wait_entry& entry,
                             place_in_line where = place_in_line::last) noexcept {
     entries_.insert(where == place_in_line::last ? entries_.end() : entries_.begin(), entry);
     lock.unlock();
-    auto const how = suspend(entry.sleeper);
+    auto const how = Suspend(entry.sleeper);
     if (how != claim::notified && !entry.orphaned.load(std::memory_order_acquire)) {
       lock.lock();
       remove(entry);
@@ -134,8 +136,9 @@ class wait_list {
 
   /// The same for who has nothing to set right: `lock` is not held afterwards. Throws the request if it was cancelled;
   /// then nothing was given. Call enter() first.
+  template <claim (*Suspend)(waiter&) noexcept = suspend>
   void wait(std::unique_lock<spinlock>& lock, wait_entry& entry, place_in_line where = place_in_line::last) {
-    auto const how = sleep(lock, entry, where);
+    auto const how = sleep<Suspend>(lock, entry, where);
     if (lock.owns_lock()) lock.unlock();
     settle(entry.sleeper.task(), how);
   }
