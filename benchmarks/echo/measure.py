@@ -97,7 +97,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("servers", nargs="*")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     client = str(options.folder.resolve() / "echo_client")
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # for the idle connections; inherited
