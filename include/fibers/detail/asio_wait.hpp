@@ -20,6 +20,7 @@
 #include <cstddef>
 #include <fibers/asio/io_context.hpp>
 #include <fibers/detail/memory.hpp>
+#include <fibers/detail/spinlock.hpp>
 #include <fibers/detail/suspend.hpp>
 #include <fibers/detail/task_state.hpp>
 #include <fibers/detail/waiter.hpp>
@@ -102,13 +103,13 @@ class asio_operation_base : public told_waiter, private asio_told_operation {
   }
 
   void sleep() noexcept {
-    if (shares_.fetch_sub(1) == 1) return;
+    if (shares_.remove()) return;
     [[maybe_unused]] auto const notified = suspend_for_outside(*this);
     asio_parker::told_enough(*this);
   }
 
   /// The operation has its result.
-  void completed() noexcept { completed_.store(true); }
+  void completed() noexcept { completed_.store(true, std::memory_order_release); }
 
   /// Throws the request that aborted the operation, if one did.
   void throw_request(std::size_t transferred) {
@@ -134,14 +135,9 @@ class asio_operation_base : public told_waiter, private asio_told_operation {
   }
 
   void give_up_share() noexcept {
-    if (shares_.fetch_sub(1) == 1 && try_claim(claim::notified)) wake(*this);
+    if (shares_.remove() && try_claim(claim::notified)) wake(*this);
   }
-  share take_share() noexcept {
-    for (auto count = shares_.load(); count != 0;) {
-      if (shares_.compare_exchange_weak(count, count + 1)) return share(this);
-    }
-    return {};
-  }
+  share take_share() noexcept { return share(shares_.add_to_others() ? this : nullptr); }
 
   // A request to cancel has come.
   static void tell(told_waiter& w) noexcept {
@@ -155,7 +151,7 @@ class asio_operation_base : public told_waiter, private asio_told_operation {
     self.emit();
   }
   void emit() noexcept {
-    if (!completed_.load()) signal_->emit(boost::asio::cancellation_type::all);
+    if (!completed_.load(std::memory_order_acquire)) signal_->emit(boost::asio::cancellation_type::all);
   }
   static void end_nowhere(asio_operation_base&) noexcept {}
   // Operations are ended where they run, and not by two threads at once; and told again now and then.
@@ -169,7 +165,7 @@ class asio_operation_base : public told_waiter, private asio_told_operation {
   }
   template <class Executor>
   static void emit_now_and_then(share ours) {
-    if (ours->completed_.load()) return;
+    if (ours->completed_.load(std::memory_order_acquire)) return;
     ours->emit();
     auto timer = std::make_unique<boost::asio::steady_timer>(*static_cast<Executor const*>(ours->executor_),
                                                              std::chrono::milliseconds(10));
@@ -183,7 +179,7 @@ class asio_operation_base : public told_waiter, private asio_told_operation {
   // Of an operation that does not say where it runs it is assumed that it runs on the loop's own io_context.
   void (*end_)(asio_operation_base&) noexcept = asio_parker::here() != nullptr ? &end_here : &end_nowhere;
   void const* executor_ = nullptr;
-  std::atomic<int> shares_ = 2;
+  reference_count shares_{2};
   std::atomic<bool> completed_ = false;
   bool told_ = false;
   bool memory_used_ = false;

@@ -46,12 +46,21 @@ class spinlock {
 /// A count of owners, shared by threads.
 class reference_count {
  public:
+  explicit reference_count(unsigned owners = 0) noexcept : count_(owners) {}
+
   void add() noexcept {
     if (single_threaded()) {
       count_.store(count_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     } else {
       count_.fetch_add(1, std::memory_order_relaxed);
     }
+  }
+  /// False if nobody is left to add to.
+  bool add_to_others() noexcept {
+    auto count = count_.load(std::memory_order_relaxed);
+    while (count != 0 && !count_.compare_exchange_weak(count, count + 1, std::memory_order_relaxed)) {
+    }
+    return count != 0;
   }
   /// How many there are. At 1 the only owner may change what is owned, since nobody else can become one.
   unsigned count() const noexcept { return count_.load(std::memory_order_acquire); }
@@ -66,7 +75,7 @@ class reference_count {
   }
 
  private:
-  std::atomic<unsigned> count_ = 0;
+  std::atomic<unsigned> count_;
 };
 
 }  // namespace fibers::detail
