@@ -135,8 +135,7 @@ std::string task_base::name() const { return state().name(); }
 void task_base::name(std::string name) const { state().name(std::move(name)); }
 task_id task_base::id() const { return state().id(); }
 
-void task_base::end_owned() noexcept {
-  if (state_ == nullptr || state_->finished()) return;
+void task_base::end_unfinished() noexcept {
   auto* const self = running_task();
   request_end(*state_, self, make_request({}, cancel_origin::kind::owner, state_->spawned_at()));
   if (self == state_.get()) return;  // it ends by itself, after this

@@ -302,6 +302,36 @@ TEST_CASE_METHOD(network, "serve: an error of one connection does not touch the 
   unfetched.clear();
 }
 
+TEST_CASE_METHOD(network, "serve: a peer that resets its connection is nobody's error, be it read or written") {
+  int served = 0, ended = 0;
+  run([&] {
+    auto acceptor = listen_on_loopback();
+    auto const endpoint = acceptor.local_endpoint();
+    auto const server = fibers::spawn([&] {
+      fibers::serve(acceptor, [&](tcp::socket socket) {
+        bool const reads = ++served == 1;
+        try {
+          std::string data(100'000, '-');
+          if (reads) socket.async_read_some(asio::buffer(data), use_fiber);
+          for (;;) asio::async_write(socket, asio::buffer(data), use_fiber);
+        } catch (system_error const&) {
+          ++ended;
+          throw;
+        }
+      });
+    });
+    for (int i = 1; i <= 2; ++i) {
+      auto client = fibers::connect({endpoint});
+      while (served < i) asio::post(fibers::io_context(), use_fiber);
+      client.set_option(asio::socket_base::linger(true, 0));
+      client.close();
+      while (ended < i) asio::post(fibers::io_context(), use_fiber);
+    }
+  });
+  CHECK(ended == 2);
+  CHECK(unfetched.empty());
+}
+
 TEST_CASE_METHOD(network, "serve: without descriptors it waits for some, and then goes on") {
   std::string text;
   run([&] {

@@ -94,10 +94,9 @@ std::exception_ptr task_state::error() noexcept {
   return ending_ == ending::cancelled ? std::make_exception_ptr(cancelled_) : failure_;
 }
 
-void task_state::throw_error() {
-  looked_at();
+void task_state::throw_ending() {
   if (ending_ == ending::cancelled) throw cancelled_;
-  if (ending_ == ending::failed) std::rethrow_exception(failure_);
+  std::rethrow_exception(failure_);
 }
 
 // --- what few tasks have ---

@@ -81,12 +81,15 @@ class task_base {
   /// Waits for the end, passing the caller's cancellation on. Shares in the task: the handle may go meanwhile.
   task_ptr join(boost::source_location const& place) const;
   /// For a task<> that goes away.
-  void end_owned() noexcept;
+  void end_owned() noexcept {
+    if (state_ != nullptr && !state_->finished()) end_unfinished();
+  }
 
   task_ptr state_;
 
  private:
   friend task_access;
+  void end_unfinished() noexcept;
 };
 
 }  // namespace detail

@@ -64,11 +64,14 @@ inline bool is_shortage(boost::system::error_code const& error) noexcept {
   return false;
 }
 
-inline bool is_end_of_stream(std::exception_ptr const& error) {
+/// The peer has gone, which is how connections end.
+inline bool is_end_of_connection(std::exception_ptr const& error) {
   try {
     std::rethrow_exception(error);
   } catch (boost::system::system_error const& failure) {
-    return failure.code() == boost::asio::error::eof;
+    auto const code = failure.code();
+    return code == boost::asio::error::eof || code == boost::system::errc::connection_reset ||
+           code == boost::system::errc::broken_pipe;
   } catch (abi::__forced_unwind&) {
     throw;
   } catch (...) {
@@ -105,7 +108,7 @@ void serve_one(Handler& handler, Socket socket) {
     throw;
   } catch (...) {
     auto const error = std::current_exception();
-    if (!is_end_of_stream(error)) report_unhandled("served by serve()", error);
+    if (!is_end_of_connection(error)) report_unhandled("served by serve()", error);
   }
 }
 
@@ -114,8 +117,8 @@ void serve_one(Handler& handler, Socket socket) {
 /// Calls handler(socket) for each connection, in a task of its own, until the acceptor is closed: then it returns, once
 /// all connections have ended. Suspends. When cancelled, it closes the acceptor, waits for the connections as above,
 /// and then throws. An error of a handler ends its connection only, and goes to the hook for unhandled exceptions, save
-/// for boost::asio::error::eof, which is how connections end; so does a shortage of descriptors or memory, after which
-/// it goes on. Throws boost::system::system_error if there can be no more connections for another reason, once those
+/// for those of a peer that has gone (boost::asio::error::eof, connection_reset, broken_pipe), which is how connections
+/// end; so does a shortage of descriptors or memory, after which it goes on. Throws boost::system::system_error if there can be no more connections for another reason, once those
 /// there are have ended.
 template <class Acceptor, class Handler>
 void serve(Acceptor& acceptor, Handler&& handler, serve_options const& options = {},

@@ -35,10 +35,24 @@ class memory_watch {
 /// What allocate() does first; for memory that comes from elsewhere.
 void announce_allocation();
 
-[[nodiscard]] void* allocate(std::size_t size);
-[[nodiscard]] void* allocate(std::size_t size, std::align_val_t alignment);
-void deallocate(void* block) noexcept;
-void deallocate(void* block, std::align_val_t alignment) noexcept;
+extern constinit std::atomic<int> memory_watches;  // of all threads
+[[nodiscard, gnu::cold]] void* allocate_watched(std::size_t size);
+[[nodiscard, gnu::cold]] void* allocate_watched(std::size_t size, std::align_val_t alignment);
+[[gnu::cold]] void count_given_back() noexcept;
+
+// Each is a part of its caller, and as fast as operator new.
+template <class... Alignment>
+[[nodiscard]] void* allocate(std::size_t size, Alignment... alignment) {
+  if (memory_watches.load(std::memory_order_relaxed) != 0) [[unlikely]]
+    return allocate_watched(size, alignment...);
+  return ::operator new(size, alignment...);
+}
+template <class... Alignment>
+void deallocate(void* block, Alignment... alignment) noexcept {
+  if (memory_watches.load(std::memory_order_relaxed) != 0) [[unlikely]]
+    count_given_back();
+  ::operator delete(block, alignment...);
+}
 
 /// Base of classes whose objects take their memory so.
 struct from_memory {

@@ -148,11 +148,19 @@ class task_state : public from_memory,
   /// What left the body, or a cancelled_error; null if it returned. Counts as looked at.
   std::exception_ptr error() noexcept;
   /// Throws what error() gives.
-  void throw_error();
+  void throw_error() {
+    looked_at();
+    if (ending_ != ending::returned) throw_ending();
+  }
   void looked_at() noexcept { looked_at_.store(true, std::memory_order_relaxed); }
 
   /// The result may be moved out once. True for the first who asks.
-  bool take_result() noexcept { return !result_taken_.exchange(true, std::memory_order_relaxed); }
+  bool take_result() noexcept {
+    if (!single_threaded()) return !result_taken_.exchange(true, std::memory_order_relaxed);
+    bool const taken = result_taken();
+    result_taken_.store(true, std::memory_order_relaxed);
+    return !taken;
+  }
   bool result_taken() const noexcept { return result_taken_.load(std::memory_order_relaxed); }
 
   // --- own thread ---
@@ -191,6 +199,7 @@ class task_state : public from_memory,
     std::shared_ptr<unhandled_exception_hook const> on_unhandled;
   };
 
+  [[noreturn]] void throw_ending();
   extras& extra();  // under lock
   /// Under lock: is told if nobody fetches the error. Without memory for it stderr is.
   void keep_hook(std::shared_ptr<unhandled_exception_hook const> const& hook) noexcept;
