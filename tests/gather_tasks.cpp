@@ -106,7 +106,9 @@ TEST_CASE_METHOD(virtual_time, "gather: outcomes of tasks with different results
 TEST_CASE_METHOD(virtual_time, "gather: of nothing gives nothing, at once", "[GA-07]") {
   run([&] {
     static_assert(std::is_same_v<decltype(gather()), std::tuple<>>);
+    static_assert(std::is_same_v<decltype(gather(return_exceptions)), std::tuple<>>);
     gather();
+    gather(return_exceptions);
     seen(std::to_string(gather(std::vector<task<int>>()).size()));
     seen(std::to_string(gather(return_exceptions, std::vector<task_handle<>>()).size()));
   });

@@ -236,9 +236,7 @@ std::tuple<detail::value_of<detail::task_result_of<Task>>...> gather(Task&&... t
 }
 
 template <detail::any_task... Task>
-requires(sizeof...(Task) >
-         0) std::tuple<detail::outcome_of<detail::task_result_of<Task>>...> gather(return_exceptions_t,
-                                                                                   Task&&... tasks) {
+std::tuple<detail::outcome_of<detail::task_result_of<Task>>...> gather(return_exceptions_t, Task&&... tasks) {
   std::array<detail::task_ptr, sizeof...(Task)> const shared{detail::task_access::checked(tasks)...};
   detail::wait_for_all(shared, detail::tolerate::yes, boost::source_location(__FILE__, __LINE__, "fibers::gather"));
   return [&]<std::size_t... I>(std::index_sequence<I...>) {
