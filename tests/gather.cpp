@@ -11,6 +11,7 @@
 #include <memory>
 #include <vector>
 
+#include "callables.hpp"
 #include "catch.hpp"
 #include "one_pass.hpp"
 #include "record.hpp"
@@ -24,26 +25,14 @@ using fibers::return_exceptions;
 using fibers::sleep_for;
 using fibers::spawn;
 using fibers::testing::counted;
+using fibers::testing::failing;
 using fibers::testing::how;
 using fibers::testing::one_pass;
+using fibers::testing::sleeper;
 using fibers::testing::virtual_time;
 namespace this_task = fibers::this_task;
 
 namespace {
-
-auto sleeper(int seconds) {
-  return [seconds] {
-    sleep_for(std::chrono::seconds(seconds));
-    return seconds;
-  };
-}
-
-auto failing(int seconds, char const* text = "no") {
-  return [seconds, text]() -> int {
-    sleep_for(std::chrono::seconds(seconds));
-    throw std::runtime_error(text);
-  };
-}
 
 /// When cancelled, takes its time and then goes, or fails.
 auto slow_to_end(int seconds, char const* failure = nullptr) {

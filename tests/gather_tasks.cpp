@@ -8,6 +8,7 @@
 #include <memory>
 #include <vector>
 
+#include "callables.hpp"
 #include "catch.hpp"
 #include "one_pass.hpp"
 #include "record.hpp"
@@ -27,19 +28,9 @@ namespace this_task = fibers::this_task;
 
 namespace {
 
-task<int> sleeper(int seconds) {
-  return spawn([seconds] {
-    sleep_for(std::chrono::seconds(seconds));
-    return seconds;
-  });
-}
+task<int> sleeper(int seconds) { return spawn(fibers::testing::sleeper(seconds)); }
 
-task<int> failing(int seconds, char const* text = "no") {
-  return spawn([seconds, text]() -> int {
-    sleep_for(std::chrono::seconds(seconds));
-    throw std::runtime_error(text);
-  });
-}
+task<int> failing(int seconds, char const* text = "no") { return spawn(fibers::testing::failing(seconds, text)); }
 
 template <class T>
 std::string text(outcome<T> const& result) {

@@ -8,6 +8,7 @@
 #include <fibers/timeout.hpp>
 #include <vector>
 
+#include "callables.hpp"
 #include "catch.hpp"
 #include "record.hpp"
 
@@ -25,12 +26,7 @@ namespace this_task = fibers::this_task;
 
 namespace {
 
-task<int> sleeper(int seconds) {
-  return spawn([seconds] {
-    sleep_for(std::chrono::seconds(seconds));
-    return seconds;
-  });
-}
+task<int> sleeper(int seconds) { return spawn(fibers::testing::sleeper(seconds)); }
 
 /// Answers a cancel so: "swallows" it, "fails", or takes its time and goes.
 task<int> answering(std::string answer, int seconds) {

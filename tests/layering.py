@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSL-1.0
 """Reads the include lines and fails when the rooms' order or the walls between them are not kept.
 
 layering.py ROOT
@@ -7,7 +8,8 @@ layering.py --self-test
 import pathlib
 import re
 import sys
-import tempfile
+
+from support import checker
 
 # A room may include rooms of earlier rows, and earlier rooms of its own row.
 ROWS = [
@@ -170,30 +172,5 @@ CASES = [
 ]  # fmt: skip
 
 
-def self_test():
-    failed = 0
-    for expected, tree in CASES:
-        with tempfile.TemporaryDirectory() as root:
-            for name, text in tree.items():
-                path = pathlib.Path(root, name)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(text, encoding="utf-8")
-            wrong = check(root)
-        good = len(wrong) == 1 and expected in wrong[0] if expected else not wrong
-        if not good:
-            failed += 1
-            print(f"expected: {expected}\nreported: {wrong}\ntree: {tree}\n")
-    print(f"{len(CASES)} cases, {failed} failed")
-    return failed
-
-
-def main(argument):
-    if argument == "--self-test":
-        return 1 if self_test() else 0
-    wrong = check(argument)
-    print("\n".join(wrong) or "the layers are kept")
-    return 1 if wrong else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(checker.main(check, CASES, "the layers are kept"))

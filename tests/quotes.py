@@ -18,7 +18,8 @@ C++ must be a quote, others may be.
 import pathlib
 import re
 import sys
-import tempfile
+
+from support import checker
 
 DOCUMENTS = ["README.md", "HACKING.md", "samples/README.md", "samples/testing/README.md",
              "samples/network/README.md"]
@@ -96,30 +97,7 @@ CASES = [
     ("README.md:1: C++ without the file", "```cpp\ng();\n```\n"),
     ("README.md:5: C++ without the file", "<!-- a.cpp -->\n```cpp\n    g();\n```\n```cpp\n    g();\n```\n"),
 ]
-
-
-def self_test():
-    failed = 0
-    for expected, document in CASES:
-        with tempfile.TemporaryDirectory() as root:
-            pathlib.Path(root, "a.cpp").write_text(FILE, encoding="utf-8")
-            pathlib.Path(root, "README.md").write_text(document, encoding="utf-8")
-            wrong = check(root)
-        good = len(wrong) == 1 and expected in wrong[0] if expected else not wrong
-        if not good:
-            failed += 1
-            print(f"expected: {expected}\nreported: {wrong}\ndocument:\n{document}\n")
-    print(f"{len(CASES)} cases, {failed} failed")
-    return failed
-
-
-def main(argument):
-    if argument == "--self-test":
-        return 1 if self_test() else 0
-    wrong = check(argument)
-    print("\n".join(wrong) or "all quotes are true")
-    return 1 if wrong else 0
-
+TREES = [(expected, {"a.cpp": FILE, "README.md": document}) for expected, document in CASES]
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(checker.main(check, TREES, "all quotes are true"))

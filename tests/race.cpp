@@ -10,6 +10,7 @@
 #include <functional>
 #include <memory>
 
+#include "callables.hpp"
 #include "catch.hpp"
 #include "record.hpp"
 
@@ -21,25 +22,13 @@ using fibers::sleep_for;
 using fibers::spawn;
 using fibers::task;
 using fibers::testing::counted;
+using fibers::testing::failing;
 using fibers::testing::how;
+using fibers::testing::sleeper;
 using fibers::testing::virtual_time;
 namespace this_task = fibers::this_task;
 
 namespace {
-
-auto sleeper(int seconds) {
-  return [seconds] {
-    sleep_for(std::chrono::seconds(seconds));
-    return seconds;
-  };
-}
-
-auto failing(int seconds, char const* text = "no") {
-  return [seconds, text]() -> int {
-    sleep_for(std::chrono::seconds(seconds));
-    throw std::runtime_error(text);
-  };
-}
 
 /// When cancelled, takes its time and then goes, or fails, or returns a result after all.
 auto slow_to_end(int seconds, std::string answer = "goes") {

@@ -6,6 +6,7 @@
 #include <fibers/this_task.hpp>
 
 #include "catch.hpp"
+#include "groups.hpp"
 #include "record.hpp"
 
 using namespace std::chrono_literals;
@@ -15,22 +16,12 @@ using fibers::sleep_for;
 using fibers::task_group;
 using fibers::task_handle;
 using fibers::with_task_group;
+using fibers::testing::count;
 using fibers::testing::counted;
+using fibers::testing::fail;
 using fibers::testing::how;
 using fibers::testing::virtual_time;
 namespace this_task = fibers::this_task;
-
-namespace {
-
-struct refusal : std::runtime_error {
-  using runtime_error::runtime_error;
-};
-
-[[noreturn]] void fail(std::string const& text) { throw refusal(text); }
-
-std::string count() { return std::to_string(this_task::cancelling()); }
-
-}  // namespace
 
 TEST_CASE_METHOD(virtual_time, "task group: a body that throws cancels the children, and comes out in the group",
                  "[TG-10]") {

@@ -8,6 +8,7 @@
 #include <fibers/timeout.hpp>
 
 #include "catch.hpp"
+#include "groups.hpp"
 #include "record.hpp"
 
 using namespace std::chrono_literals;
@@ -17,31 +18,12 @@ using fibers::spawn;
 using fibers::task_group;
 using fibers::with_task_group;
 using fibers::with_timeout;
+using fibers::testing::count;
+using fibers::testing::fail;
 using fibers::testing::how;
+using fibers::testing::slow_to_end;
 using fibers::testing::virtual_time;
 namespace this_task = fibers::this_task;
-
-namespace {
-
-struct refusal : std::runtime_error {
-  using runtime_error::runtime_error;
-};
-
-[[noreturn]] void fail(std::string const& text) { throw refusal(text); }
-
-std::string count() { return std::to_string(this_task::cancelling()); }
-
-/// Sleeps, and takes its time to clean up.
-void slow_to_end(fibers::duration clean_up) {
-  try {
-    sleep_for(99s);
-  } catch (cancelled_error const&) {
-    sleep_for(clean_up);
-    throw;
-  }
-}
-
-}  // namespace
 
 // --- the owner is cancelled ---
 

@@ -6,6 +6,7 @@
 #include <fibers/this_task.hpp>
 
 #include "catch.hpp"
+#include "groups.hpp"
 #include "record.hpp"
 
 using namespace std::chrono_literals;
@@ -13,32 +14,13 @@ using fibers::cancelled_error;
 using fibers::sleep_for;
 using fibers::task_group;
 using fibers::with_task_group;
+using fibers::testing::count;
 using fibers::testing::counted;
+using fibers::testing::fail;
 using fibers::testing::how;
+using fibers::testing::slow_to_end;
 using fibers::testing::virtual_time;
 namespace this_task = fibers::this_task;
-
-namespace {
-
-struct refusal : std::runtime_error {
-  using runtime_error::runtime_error;
-};
-
-[[noreturn]] void fail(std::string const& text) { throw refusal(text); }
-
-std::string count() { return std::to_string(this_task::cancelling()); }
-
-/// Sleeps, and takes its time to clean up.
-void slow_to_end(fibers::duration clean_up) {
-  try {
-    sleep_for(99s);
-  } catch (cancelled_error const&) {
-    sleep_for(clean_up);
-    throw;
-  }
-}
-
-}  // namespace
 
 TEST_CASE_METHOD(virtual_time, "cancel_all: cancels the children there are now, and the group goes on") {
   run([&] {

@@ -6,6 +6,7 @@
 #include <fibers/this_task.hpp>
 
 #include "catch.hpp"
+#include "groups.hpp"
 #include "record.hpp"
 
 using namespace std::chrono_literals;
@@ -14,21 +15,12 @@ using fibers::exception_group;
 using fibers::sleep_for;
 using fibers::task_group;
 using fibers::with_task_group;
+using fibers::testing::count;
+using fibers::testing::fail;
 using fibers::testing::how;
+using fibers::testing::refusal;
 using fibers::testing::virtual_time;
 namespace this_task = fibers::this_task;
-
-namespace {
-
-struct refusal : std::runtime_error {
-  using runtime_error::runtime_error;
-};
-
-[[noreturn]] void fail(std::string const& text) { throw refusal(text); }
-
-std::string count() { return std::to_string(this_task::cancelling()); }
-
-}  // namespace
 
 // --- nested ---
 

@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "catch.hpp"
+#include "groups.hpp"
 #include "record.hpp"
 
 using namespace std::chrono_literals;
@@ -16,26 +17,12 @@ using fibers::sleep_for;
 using fibers::spawn;
 using fibers::task_group;
 using fibers::with_task_group;
+using fibers::testing::count;
 using fibers::testing::counted;
 using fibers::testing::how;
+using fibers::testing::slow_to_end;
 using fibers::testing::virtual_time;
 namespace this_task = fibers::this_task;
-
-namespace {
-
-std::string count() { return std::to_string(this_task::cancelling()); }
-
-/// Sleeps, and takes its time to clean up.
-void slow_to_end(fibers::duration clean_up) {
-  try {
-    sleep_for(99s);
-  } catch (cancelled_error const&) {
-    sleep_for(clean_up);
-    throw;
-  }
-}
-
-}  // namespace
 
 TEST_CASE_METHOD(virtual_time, "stop: cancels children and body, and the group ends without an error", "[TG-47]") {
   run([&] {

@@ -19,18 +19,12 @@ using fibers::timeout_error;
 using fibers::timeout_scope;
 using fibers::with_timeout;
 using fibers::with_timeout_at;
+using fibers::testing::at;
 using fibers::testing::at_exit;
 using fibers::testing::ends;
+using fibers::testing::expired;
 using fibers::testing::virtual_time;
 namespace this_task = fibers::this_task;
-
-namespace {
-
-fibers::time_point at(fibers::duration since_the_start) { return fibers::time_point(since_the_start); }
-
-std::string expired(timeout_scope const& scope) { return scope.expired() ? "expired" : "not expired"; }
-
-}  // namespace
 
 // --- when ---
 

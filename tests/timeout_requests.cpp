@@ -20,12 +20,11 @@ using fibers::timeout_scope;
 using fibers::with_timeout;
 using fibers::testing::at_exit;
 using fibers::testing::ends;
+using fibers::testing::expired;
 using fibers::testing::virtual_time;
 namespace this_task = fibers::this_task;
 
 namespace {
-
-std::string expired(timeout_scope const& scope) { return scope.expired() ? "expired" : "not expired"; }
 
 // Swallows one cancellation and keeps its count, as careless code does.
 void swallow_a_request() {

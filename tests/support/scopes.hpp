@@ -3,7 +3,9 @@
 
 // For tests of scopes: how a block ended, and whether it left its task as it found it.
 
+#include <fibers/clock.hpp>
 #include <fibers/this_task.hpp>
+#include <fibers/timeout.hpp>
 #include <string>
 
 #include "record.hpp"
@@ -19,6 +21,11 @@ std::string ends(F&& call) {
   auto const asked = this_task::cancelling();
   return asked == 0 ? text : text + ", asked " + std::to_string(asked);
 }
+
+/// In virtual time, which begins at 0.
+inline time_point at(duration since_the_start) { return time_point(since_the_start); }
+
+inline std::string expired(timeout_scope const& scope) { return scope.expired() ? "expired" : "not expired"; }
 
 /// Calls it on the way out.
 template <class F>
