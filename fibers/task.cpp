@@ -3,7 +3,8 @@
 #include <fibers/detail/request.hpp>
 #include <fibers/detail/suspend.hpp>
 #include <fibers/task.hpp>
-#include <semaphore>
+#include <memory>
+#include <new>
 
 #include "detail/loop.hpp"
 
@@ -21,6 +22,30 @@ class join_observer final : public end_observer {
 
  private:
   waiter& waiter_;
+};
+
+// Wakes who runs no loop: the thread, or just a Boost fiber where loops sleep as such.
+class outside_observer final : public end_observer {
+ public:
+  void ended(task_state&) noexcept override {
+    over_.store(true);
+    here().unpark();
+  }
+  void wait() {
+    while (!over_.load()) here().park(time_point::max());
+  }
+
+ private:
+  static std::unique_ptr<parker> chosen() noexcept try {
+    return parker_of_this_thread();
+  } catch (std::bad_alloc const&) {
+    return nullptr;
+  }
+  parker& here() noexcept { return chosen_ != nullptr ? *chosen_ : thread_; }
+
+  thread_parker thread_;
+  std::unique_ptr<parker> const chosen_ = chosen();
+  std::atomic<bool> over_ = false;
 };
 
 claim wait_for_end(task_state& target, waiter& w) noexcept {
@@ -143,12 +168,9 @@ void task_base::end_unfinished() noexcept {
     waiter w(*self, state_->spawned_at(), on_cancel::hold);
     static_cast<void>(wait_for_end(*state_, w));
   } else if (loop::current() == nullptr) {
-    struct notifier final : end_observer {
-      void ended(task_state&) noexcept override { over.release(); }
-      std::binary_semaphore over{0};
-    } notifier;
-    if (state_->observe(notifier)) notifier.over.acquire();
-    state_->unobserve(notifier);  // waits until it has been told to its end
+    outside_observer observer;
+    if (state_->observe(observer)) observer.wait();
+    state_->unobserve(observer);  // waits until it has been told to its end
   }
 }
 

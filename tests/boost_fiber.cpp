@@ -238,6 +238,21 @@ TEST_CASE_METHOD(boost_case, "boost_fiber: in virtual time a deadlock is found, 
   over.set();
 }
 
+TEST_CASE_METHOD(boost_case, "boost_fiber: virtual time does not overtake Boost fibers that need some turns") {
+  event joined, yielded;
+  neighbour const joins([&] {
+    neighbour([] {}).join();
+    joined.set();
+  });
+  run([&] { joined.wait(); });
+  neighbour const yields([&] {
+    for (int i = 0; i < 10; ++i) boost::this_fiber::yield();
+    yielded.set();
+  });
+  run([&] { note(fibers::move_on_after(1h, [&] { yielded.wait(); }) ? "in time" : "too late"); });
+  CHECK(happened == "in time");
+}
+
 TEST_CASE_METHOD(boost_case,
                  "boost_fiber: while a task waits for a Boost fiber, virtual time passes as it really does") {
   auto const start = std::chrono::steady_clock::now();

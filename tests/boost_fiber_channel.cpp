@@ -337,6 +337,78 @@ TEST_CASE_METHOD(boost_case, "boost_fiber: a sender does not go before the chann
   CHECK(happened == "put, stays, 1");
 }
 
+TEST_CASE_METHOD(boost_case,
+                 "boost_fiber: flush() tells of an item that was not sent, also once somebody has it back") {
+  buffered<int> channel(2);
+  run([&] {
+    sender items(channel);
+    items.put(1);
+    items.put(2);  // in its hands
+    auto waiting = spawn([&] {
+      note(how([&] { items.put(3); }));
+      note(std::to_string(items.take_unsent().value()));
+    });
+    auto flushing = spawn([&] { note(how([&] { items.flush(); })); });
+    this_task::yield();
+    channel.close();
+    waiting.wait();
+    flushing.wait();
+    note(how([&] { items.flush(); }));
+  });
+  CHECK(happened ==
+        "failed: the queue was shut down, 2, failed: the queue was shut down, failed: the queue was shut down");
+}
+
+TEST_CASE_METHOD(boost_case, "boost_fiber: what cannot be copied goes with the push of a closed unbuffered channel") {
+  unbuffered<std::unique_ptr<int>> channel;
+  run([&] {
+    sender items(channel);
+    items.put(std::make_unique<int>(1));
+    let_boost_fibers_run();
+    channel.close();
+    note(how([&] { items.flush(); }));
+    note(items.take_unsent().has_value() ? "an item" : "nothing");
+  });
+  CHECK(happened == "failed: the queue was shut down, nothing");
+}
+
+TEST_CASE_METHOD(boost_case, "boost_fiber: a closed unbuffered channel is empty, whatever was on its way") {
+  unbuffered<std::string> channel;
+  run([&] {
+    sender items(channel);
+    receiver late(channel);
+    items.put(std::string(100, '-'));
+    let_boost_fibers_run();
+    { receiver closes(channel); }
+    note(how([&] { items.flush(); }));
+    note(how([&] { late.get(); }));
+  });
+  CHECK(happened == "failed: the queue was shut down, failed: the queue was shut down");
+}
+
+TEST_CASE_METHOD(boost_case, "boost_fiber: a sender that goes after its loop waits without using the processor") {
+  buffered<int> channel(2);
+  std::optional<sender<buffered<int>>> items;
+  run([&] {
+    items.emplace(channel);
+    items->put(1);
+    items->put(2);  // in its hands
+    let_boost_fibers_run();
+  });
+  neighbour const consumer([&] {
+    boost::this_fiber::sleep_for(100ms);
+    note(std::to_string(channel.value_pop()));
+  });
+  auto const used_before = fibers::testing::processor_time();
+  auto const start = std::chrono::steady_clock::now();
+  items.reset();
+  auto const used = fibers::testing::processor_time() - used_before;
+  auto const passed = std::chrono::steady_clock::now() - start;
+  CHECK(happened == "1");
+  CHECK(passed >= 100ms);
+  CHECK(used < passed / 2);
+}
+
 // --- whatever happens ---
 
 TEMPLATE_TEST_CASE("boost_fiber: under random cancellations every item arrives exactly once", "[conservation]",

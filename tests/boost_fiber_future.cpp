@@ -2,6 +2,7 @@
 
 // Tasks wait for futures of Boost.Fiber, and have other calls made by Boost fibers.
 
+#include <atomic>
 #include <boost/fiber/future/async.hpp>
 #include <boost/fiber/future/future.hpp>
 #include <boost/fiber/future/promise.hpp>
@@ -230,6 +231,70 @@ TEST_CASE_METHOD(boost_case, "boost_fiber: a destructor waits for a future while
   CHECK(out == "returned 5");
 }
 
+TEST_CASE("boost_fiber: get() does not stop the loop, though other threads look at the future", "[race]") {
+  std::atomic<bool> over = false;
+  long refused = 0, got = 0;
+  promise<int> promised;
+  auto const future = promised.get_future().share();
+  promised.set_value(5);
+  std::vector<std::thread> others;
+  for (int i = 0; i < 3; ++i) {
+    others.emplace_back([&over, future] {
+      while (!over) future.wait_for(0s);
+    });
+  }
+  {
+    neighbour const beside([&] {
+      for (; !over; boost::this_fiber::yield()) {
+        try {
+          fibers::run([] {});
+        } catch (fibers::invalid_state_error const&) {  // a loop has stopped here
+          ++refused;
+        }
+      }
+    });
+    fibers::run([&] {
+      for (int i = 0; i < 1000; ++i) got += boost_fiber::get(future);
+    });
+    over = true;
+  }
+  for (auto& other : others) other.join();
+  CHECK(got == 5000);
+  CHECK(refused == 0);
+}
+
+TEST_CASE("boost_fiber: a thread ends soon though the promise it no longer waits for is never kept") {
+  promise<int> promised;
+  auto future = promised.get_future();
+  std::string out;
+  std::atomic<bool> ended = false;
+  std::thread waits([&] {
+    fibers::testing::on_a_thread([&] {
+      fibers::run([&] { out = how([&] { fibers::with_timeout(1ms, [&] { boost_fiber::get(future); }); }); });
+    });
+    ended = true;
+  });
+  for (int i = 0; i < 500 && !ended; ++i) std::this_thread::sleep_for(20ms);
+  CHECK(ended);
+  promised.set_value(1);
+  waits.join();
+  CHECK(out.starts_with("failed: timed out"));
+}
+
+TEST_CASE_METHOD(boost_case, "boost_fiber: who comes back to a future that nobody waited for finds its value") {
+  promise<int> promised;
+  auto future = promised.get_future();
+  fibers::run([&] {  // in real time: the Boost fiber in the task's place leaves meanwhile
+    CHECK_FALSE(fibers::move_on_after(1ms, [&] { boost_fiber::get(future); }));
+    sleep_for(300ms);
+    auto waiting = spawn([&] { note(how([&] { return boost_fiber::get(future); })); });
+    this_task::yield();
+    promised.set_value(5);
+    waiting.wait();
+  });
+  CHECK(happened == "returned 5");
+}
+
 // --- call ---
 
 TEST_CASE_METHOD(boost_case, "boost_fiber: call() gives what the call gives, and the task's neighbours go on") {
@@ -248,6 +313,20 @@ TEST_CASE_METHOD(boost_case, "boost_fiber: call() gives what the call gives, and
     note(how([] { boost_fiber::call(std::function<void()>()); }).substr(0, 16));
   });
   CHECK(happened == "beside, 5, failed: no, moved, the same, failed: fibers: ");
+}
+
+TEST_CASE_METHOD(boost_case, "boost_fiber: a call has as much stack as a task") {
+  long sum = 0;
+  auto const deep = [&] {
+    volatile char room[200 * 1024];
+    for (std::size_t i = 0; i < sizeof room; i += 512) room[i] = 1;
+    for (std::size_t i = 0; i < sizeof room; i += 512) sum += room[i];
+  };
+  run([&] {
+    spawn(deep).get();
+    boost_fiber::call(deep);
+  });
+  CHECK(sum == 2 * 400);
 }
 
 TEST_CASE_METHOD(boost_case, "boost_fiber: a call cannot be cut short, and the request arrives after it") {

@@ -6,6 +6,7 @@
 #include <boost/fiber/operations.hpp>
 #include <fibers/boost_fiber.hpp>
 #include <fibers/event.hpp>
+#include <fibers/shield.hpp>
 #include <fibers/task.hpp>
 #include <fibers/this_task.hpp>
 #include <memory>
@@ -84,6 +85,48 @@ TEST_CASE_METHOD(boost_case, "boost_fiber: a Boost fiber of another thread does 
   on_a_thread([&] { after = how([&] { return boost_fiber::get(handle); }); });
   CHECK(during == "returned 6");
   CHECK(after == "returned 6");
+}
+
+TEST_CASE_METHOD(boost_case, "boost_fiber: a Boost fiber that lets a task go stops alone until the task has ended") {
+  auto const slow_to_end = [&] {
+    try {
+      sleep_for(1h);
+    } catch (fibers::cancelled_error const&) {
+      fibers::with_shield([] { sleep_for(20ms); });
+      note("ended");
+      throw;
+    }
+  };
+  auto const let_go = [](fibers::task<void> owned) {
+    int turns = 0;
+    bool gone = false;
+    neighbour const beside([&] {
+      for (; !gone; ++turns) boost::this_fiber::sleep_for(1ms);
+    });
+    owned = {};
+    gone = true;
+    return turns > 0;
+  };
+  fibers::run([&] {
+    auto owned = spawn(slow_to_end);
+    this_task::yield();
+    note(boost_fiber::call([&] { return let_go(std::move(owned)); }) ? "here others went on" : "here all stopped");
+
+    owned = spawn(slow_to_end);
+    this_task::yield();
+    std::atomic<bool> over = false;
+    bool went_on = false;
+    std::thread elsewhere([&, mine = std::move(owned)]() mutable {
+      went_on = let_go(std::move(mine));
+      over = true;
+    });
+    boost_fiber::call([&] {
+      while (!over) boost::this_fiber::sleep_for(1ms);
+    });
+    elsewhere.join();
+    note(went_on ? "there others went on" : "there all stopped");
+  });
+  CHECK(happened == "ended, here others went on, ended, there others went on");
 }
 
 TEST_CASE_METHOD(boost_case, "boost_fiber: several Boost fibers wait for one task") {

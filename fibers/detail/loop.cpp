@@ -99,11 +99,13 @@ void report_unhandled(char const* what, std::exception_ptr const& error) noexcep
 
 bool loop_is_here() noexcept { return loop::current() != nullptr; }
 
-loop_absence::loop_absence() noexcept : loop_(loop::current_), virtual_now_(use_virtual_now(loop_->found_now_)) {
-  loop::current_ = loop_->found_;
+loop_absence::loop_absence() noexcept
+    : loop_(loop::current_), virtual_now_(loop_ != nullptr ? use_virtual_now(loop_->found_now_) : nullptr) {
+  if (loop_ != nullptr) loop::current_ = loop_->found_;
 }
 
 loop_absence::~loop_absence() {
+  if (loop_ == nullptr) return;
   loop_->found_ = std::exchange(loop::current_, loop_);
   loop_->found_now_ = use_virtual_now(virtual_now_);
 }

@@ -17,16 +17,17 @@
 //   sender s(channel); s.put(item)               whatever else is for any thread: event::set(), queue::try_put() …
 //   call(f): anything else that may stop
 //
-// A task must not itself call what stops a Boost fiber (a lock, a sleep, future::get()): the Boost fiber that it would
-// stop is the one on which its loop runs, and with it all the loop's tasks. Nothing is lost by it, and the other Boost
-// fibers go on, but meanwhile they must not call run(), nor a second loop on the thread do the same.
+// A task must not itself call what stops a Boost fiber (a lock, a sleep, future::get(), or promise::set_value() while
+// another thread looks at the future; nor start one with launch::dispatch): the Boost fiber that it would stop is the
+// one on which its loop runs, and with it all the loop's tasks. Nothing is lost by it, and the other Boost fibers go on,
+// but meanwhile they must not call run(), nor wait for tasks, nor a second loop on the thread do the same.
 //
 // The Boost fiber on which a loop runs must stay on its thread: the main fiber of a thread always does, another one
 // unless the thread uses shared_work or work_stealing.
 //
 // In virtual time, waits of tasks for Boost fibers take the time they really take, as all waits for the outside do. A
-// wait for anything else, such as an event that a Boost fiber is to set, is a deadlock when no task can run and no
-// Boost fiber is ready.
+// wait for anything else, such as an event that a Boost fiber is to set, is a deadlock when no task can run, and Boost
+// fibers have had 200 turns. So two loops in virtual time on one thread must not wait for each other.
 //
 // Up to Boost 1.87, Boost fibers share the state of exceptions: between two that wait in a handler, `throw;` may throw
 // what the other one caught. Tasks never do. But do not call run() on a Boost fiber in a handler that throws on after.

@@ -12,7 +12,6 @@ import program
 from program import PATIENCE, Program, at_once, read_to_end, reset, run, until
 
 GRACE = 5
-RESET = r"(fibers: connection, served by serve\(\) failed: .*(Connection reset by peer|Broken pipe).*\n)*"
 
 
 def echoed(client, text):
@@ -55,7 +54,7 @@ class TcpEcho(unittest.TestCase):
 
     def test_reset(self):
         """a client that resets its connection harms nobody else"""
-        with Program(expected_errors=RESET) as server, server.connect() as other:
+        with Program() as server, server.connect() as other:
             self.assertTrue(echoed(other, b"first"))
             before = server.descriptors()
             for _ in range(10):
@@ -67,7 +66,7 @@ class TcpEcho(unittest.TestCase):
 
     def test_reader_who_does_not_read(self):
         """a client that does not read what it gets back stops only itself"""
-        with Program(expected_errors=RESET) as server, server.connect() as stuck, server.connect() as other:
+        with Program() as server, server.connect() as stuck, server.connect() as other:
             stuck.settimeout(1)
             with self.assertRaises(TimeoutError):
                 stuck.sendall(bytes(100_000_000))
@@ -122,6 +121,8 @@ class TcpEcho(unittest.TestCase):
             server.connect().close()
         except ConnectionRefusedError:
             return True
+        except ConnectionResetError:  # it was being closed just then
+            pass
         return False
 
 

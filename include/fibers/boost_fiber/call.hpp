@@ -36,7 +36,7 @@ class boost_call : told_waiter {
 
   result wait() {
     boost_host::here(place());
-    boost_host::start([this] { run(); });
+    boost_host::start_guarded([this] { run(); });
     [[maybe_unused]] auto const how = suspend_for_outside(*this);  // notified: nobody else may claim it
     if (error_ != nullptr) std::rethrow_exception(std::move(error_));
     return result_.move_out();

@@ -12,14 +12,15 @@
 // them until there are none. It touches nothing of ours after it has set busy_ to false and given up the lock.
 
 #include <boost/assert/source_location.hpp>
-#include <boost/fiber/operations.hpp>
 #include <exception>
 #include <fibers/boost_fiber/host.hpp>
+#include <fibers/clock.hpp>
 #include <fibers/detail/spinlock.hpp>
 #include <fibers/detail/suspend.hpp>
 #include <fibers/detail/wait_list.hpp>
 #include <fibers/detail/waiter.hpp>
 #include <fibers/queue.hpp>
+#include <memory>
 #include <mutex>
 #include <utility>
 
@@ -64,9 +65,11 @@ class boost_channel_end {
     wait_list let_go;
     waiting_.claim_all_into(let_go);
     at_rest_.claim_all_into(let_go);
+    auto const outside = outside_;
     busy_ = false;
     lock.unlock();
     let_go.wake_all();
+    outside->wake();
   }
   /// The same when there is nothing more to do, ever.
   void stop_for_good(std::exception_ptr why) noexcept {
@@ -97,7 +100,7 @@ class boost_channel_end {
     }
     while (busy_) {  // the loop is over
       guard.unlock();
-      boost::this_fiber::yield();
+      outside_->sleep(time_point::max());
       guard.lock();
     }
   }
@@ -109,6 +112,7 @@ class boost_channel_end {
   std::exception_ptr end_;  // queue_shut_down once the channel was found closed
   wait_list waiting_;       // for the Boost fiber to give or take an item
   wait_list at_rest_;       // for it to be through
+  std::shared_ptr<boost_sleeper> const outside_ = std::make_shared<boost_sleeper>();  // the same, once the loop is over
 };
 
 }  // namespace detail

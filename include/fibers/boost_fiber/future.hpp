@@ -4,14 +4,18 @@
 // Tasks wait for futures of Boost.Fiber.
 //
 // A wait in Boost.Fiber cannot be taken back. So a Boost fiber waits in place of the tasks, one for each future; a task
-// that is cancelled leaves, and the Boost fiber goes on until the future is ready, which at the latest is when its
-// promise goes. It shares in what future and promise share, and never looks at the future itself: that may be moved and
-// destroyed as ever. A task that comes again finds the same Boost fiber.
+// that is cancelled leaves, and a task that comes again finds the same Boost fiber. It goes when the future is ready,
+// or when it finds, looking up now and then, that nobody waits any more: else its thread could not end before the
+// promise does. It shares in what future and promise share, and never looks at the future itself: that may be moved and
+// destroyed as ever.
 
 #include <boost/assert/source_location.hpp>
 #include <boost/fiber/exceptions.hpp>
 #include <boost/fiber/future/future.hpp>
+#include <boost/fiber/future/future_status.hpp>
 #include <boost/intrusive_ptr.hpp>
+#include <chrono>
+#include <fibers/boost_fiber/call.hpp>
 #include <fibers/boost_fiber/host.hpp>
 #include <fibers/detail/spinlock.hpp>
 #include <fibers/detail/suspend.hpp>
@@ -52,7 +56,9 @@ class boost_future_watch {
     all->add(state.get(), watch);
     try {
       boost_host::start([state, all, watch] {
-        state->wait();
+        while (state->wait_for(patience) != boost::fibers::future_status::ready) {
+          if (all->remove_if(state.get(), [&] { return watch->leave(); })) return;
+        }
         all->remove(state.get());
         watch->end();
       });
@@ -63,14 +69,25 @@ class boost_future_watch {
     return watch;
   }
 
-  void wait(task_state& self, boost::source_location const& place) {
+  /// False if it has just left.
+  bool wait(task_state& self, boost::source_location const& place) {
     std::unique_lock guard(lock_);
-    if (ready_) return;
-    waiter w(self, place);
-    waiters_.wait<suspend_for_outside>(guard, w);
+    if (left_) return false;
+    if (!ready_) {
+      waiter w(self, place);
+      waiters_.wait<suspend_for_outside>(guard, w);
+    }
+    return true;
   }
 
  private:
+  static constexpr std::chrono::milliseconds patience{200};
+
+  bool leave() noexcept {
+    std::scoped_lock const guard(lock_);
+    left_ = !waiters_.anybody();
+    return left_;
+  }
   void end() noexcept {
     wait_list let_go;
     {
@@ -83,8 +100,16 @@ class boost_future_watch {
 
   spinlock lock_;
   bool ready_ = false;
+  bool left_ = false;
   wait_list waiters_;
 };
+
+/// From one that is ready. Even then get() may stop its caller, for another thread that looks at the future.
+template <class Future>
+decltype(auto) get_from(Future& future, boost::source_location const& place) {
+  auto take = [&]() -> decltype(auto) { return future.get(); };
+  return boost_call<decltype(take)>(this_task_state(place), place, take).wait();
+}
 
 }  // namespace detail
 
@@ -97,13 +122,14 @@ concept waitable_future = requires(Future const& future) {
 };
 
 /// Waits until the future is ready. Suspends; a task that is cancelled stops waiting at once, and the future is as it
-/// was. (A Boost fiber then waits on, with nothing but its stack, until the promise has been kept or is gone.) Throws
-/// boost::fibers::future_uninitialized for one that is not valid().
+/// was. (A Boost fiber then waits on for a moment, with nothing but its stack; the thread cannot end before it does.)
+/// Throws boost::fibers::future_uninitialized for one that is not valid().
 template <waitable_future Future>
 void wait(Future const& future, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
   auto& self = fibers::detail::enter(place);
   auto const state = fibers::detail::state_of(future);
-  fibers::detail::boost_future_watch::of(state, place)->wait(self, place);
+  while (!fibers::detail::boost_future_watch::of(state, place)->wait(self, place)) {
+  }
 }
 
 /// wait(), and then the future's get(): the value, or what the promise was given. A task that is cancelled has taken
@@ -111,7 +137,7 @@ void wait(Future const& future, boost::source_location const& place = BOOST_CURR
 template <class T>
 T get(boost::fibers::future<T>& future, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
   wait(future, place);
-  return future.get();
+  return fibers::detail::get_from(future, place);
 }
 template <class T>
 T get(boost::fibers::future<T>&& future, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
@@ -121,7 +147,7 @@ template <class T>
 decltype(auto) get(boost::fibers::shared_future<T> const& future,
                    boost::source_location const& place = BOOST_CURRENT_LOCATION) {
   wait(future, place);
-  return future.get();
+  return fibers::detail::get_from(future, place);
 }
 
 }  // namespace boost_fiber

@@ -30,12 +30,14 @@
 #include <boost/fiber/context.hpp>
 #include <boost/fiber/fiber.hpp>
 #include <boost/fiber/operations.hpp>
+#include <boost/fiber/protected_fixedsize_stack.hpp>
 #include <cstdio>
 #include <cstdlib>
 #include <fibers/clock.hpp>
 #include <fibers/detail/loop.hpp>
 #include <fibers/detail/parker.hpp>
 #include <fibers/error.hpp>
+#include <fibers/run.hpp>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -63,6 +65,12 @@ class boost_sleeper {
       woken_.wait_until(guard, deadline, is_awake);
     }
     awake_ = false;
+  }
+
+  /// Was it woken, and has not slept since? Any thread.
+  bool awake() {
+    std::scoped_lock const guard(mutex_);
+    return awake_;
   }
 
   /// Any thread. Stops nobody.
@@ -141,6 +149,14 @@ class boost_future_watches {
     std::scoped_lock const guard(mutex_);
     watches_.erase(future);
   }
+  /// Only if `may_go` says so, while nobody can find it.
+  template <class MayGo>
+  bool remove_if(void const* future, MayGo may_go) noexcept {
+    std::scoped_lock const guard(mutex_);
+    bool const goes = may_go();
+    if (goes) watches_.erase(future);
+    return goes;
+  }
 
  private:
   std::mutex mutable mutex_;
@@ -159,8 +175,11 @@ class boost_host final : public parker {
   void poll() override {
     let_others_run([] { boost::this_fiber::yield(); });
   }
+  /// What Boost fibers do now takes no time, as with tasks; what they do later comes by a wait for outside. But some
+  /// only look again and again for what time must bring.
   bool busy() override {
-    poll();  // what a Boost fiber does now takes no time; what it does later comes by a wait for outside
+    constexpr int turns_enough = 200;
+    for (int turn = 0; turn < turns_enough && !sleeper_.awake(); ++turn) poll();
     return false;
   }
 
@@ -174,10 +193,16 @@ class boost_host final : public parker {
         to_string(place) + ")");
   }
 
-  /// Runs `body` on a Boost fiber of its own, on this thread, soon.
+  /// Runs `body` on a Boost fiber of its own, on this thread, soon. For who needs little stack.
   template <class Body>
   static void start(Body body) {
     boost::fibers::fiber(boost::fibers::launch::post, std::move(body)).detach();
+  }
+  /// The same for anybody's code: with as much stack as a task has, and a guard at its end.
+  template <class Body>
+  static void start_guarded(Body body) {
+    boost::fibers::protected_fixedsize_stack stack(run_options{}.stack_size);
+    boost::fibers::fiber(boost::fibers::launch::post, std::allocator_arg, stack, std::move(body)).detach();
   }
 
   std::shared_ptr<boost_future_watches> const& future_watches() const noexcept { return future_watches_; }

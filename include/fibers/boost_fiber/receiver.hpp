@@ -127,6 +127,9 @@ class receiver : public fibers::detail::boost_channel_end<Channel> {
       std::unique_lock guard(this->lock_);
       if (!this->waiting_.anybody()) return this->stop(guard);
       guard.unlock();
+      if constexpr (!base::is_buffered) {  // after the close() its slot may name an item that is gone
+        if (this->channel_.is_closed()) return this->stop_for_good(std::make_exception_ptr(queue_shut_down()));
+      }
       std::optional<value_type> item;
       try {
         item.emplace(this->channel_.value_pop());

@@ -70,7 +70,8 @@ class sender : public fibers::detail::boost_channel_end<Channel> {
   }
 
   /// Waits until the channel has taken all that was put. Suspends; if cancelled, nothing has changed. Throws
-  /// queue_shut_down if the channel was closed before that.
+  /// queue_shut_down if the channel was closed before that. (An unbuffered channel says so too if it was closed when
+  /// the last item had just been taken: Boost.Fiber cannot tell these cases apart.)
   void flush(boost::source_location const& place = BOOST_CURRENT_LOCATION) {
     auto& self = fibers::detail::enter(place);
     std::unique_lock guard(this->lock_);
@@ -79,11 +80,12 @@ class sender : public fibers::detail::boost_channel_end<Channel> {
       this->at_rest_.template wait<fibers::detail::suspend_for_outside>(guard, w);
       guard.lock();
     }
-    if (held_.has_value()) this->check_end();
+    this->check_end();
   }
 
-  /// The item that was in its hands when the channel was closed, once. (Not of an unbuffered channel whose items cannot
-  /// be copied: such an item goes with the push.) Does not suspend.
+  /// The item that was in its hands when the channel was closed, once. (Of an unbuffered channel, somebody may have got
+  /// it all the same: see flush(). If its items cannot be copied, such an item goes with the push, and there is none.)
+  /// Does not suspend.
   std::optional<value_type> take_unsent() {
     std::scoped_lock const guard(this->lock_);
     return this->busy_ ? std::nullopt : std::exchange(held_, std::nullopt);
@@ -113,6 +115,7 @@ class sender : public fibers::detail::boost_channel_end<Channel> {
     for (;;) {
       try {
         if (push_held() != boost::fibers::channel_op_status::success) {
+          if constexpr (!base::is_buffered && !std::copy_constructible<value_type>) held_.reset();
           return this->stop_for_good(std::make_exception_ptr(queue_shut_down()));
         }
         held_.reset();

@@ -36,7 +36,8 @@ void report_unhandled(char const* what, std::exception_ptr const& error) noexcep
 bool loop_is_here() noexcept;
 
 /// While it lives, this thread's loop is absent from it: what it keeps per thread is put away, and another loop may run
-/// here. For a park() that lets others run. The loop's own thread, outside of every task.
+/// here. For a park() that lets others run. The loop's own thread, outside of every task; on a thread without a loop it
+/// does nothing.
 class loop_absence {
  public:
   loop_absence() noexcept;
