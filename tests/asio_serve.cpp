@@ -91,18 +91,23 @@ TEST_CASE_METHOD(network, "connect: a host that is not there is an error that na
 
 TEST_CASE_METHOD(network, "connect: the last error comes out if no address accepts, and none is an error too") {
   std::optional<error_code> none, all;
+  std::string last, told;
   run([&] {
-    auto const error_of = [](std::vector<tcp::endpoint> const& endpoints) -> std::optional<error_code> {
+    auto const error_of = [&](std::vector<tcp::endpoint> const& endpoints) -> std::optional<error_code> {
       try {
         fibers::connect(endpoints);
       } catch (system_error const& error) {
+        told = error.what();
         return error.code();
       }
       return {};
     };
     none = error_of({});
-    all = error_of({nobody_listens(), nobody_listens()});
+    auto const second = nobody_listens();
+    last = "127.0.0.1:" + std::to_string(second.port());
+    all = error_of({nobody_listens(), second});
   });
+  CHECK(told.starts_with("fibers: connect " + last + ": "));
   CHECK(none == asio::error::host_not_found);
   CHECK(all == asio::error::connection_refused);
 }
@@ -278,6 +283,15 @@ TEST_CASE_METHOD(network, "serve: no more connections at a time than allowed, an
   });
   CHECK(served == 20);
   CHECK(most == 3);
+}
+
+TEST_CASE_METHOD(network, "serve: with room for no connection it says so") {
+  std::string out;
+  run([&] {
+    auto acceptor = listen_on_loopback();
+    out = how([&] { fibers::serve(acceptor, echo, {.max_connections = 0}); });
+  });
+  CHECK(out.starts_with("failed: fibers: serve_options::max_connections is 0"));
 }
 
 TEST_CASE_METHOD(network, "serve: an error of one connection does not touch the others, and is told of") {

@@ -16,10 +16,8 @@ bool must_hold(task_state& task) noexcept {
 }
 
 void deliver(task_state& task) {
-  if (!task.cancels().deliverable()) [[likely]]
-    return;
-  if (must_hold(task)) return;
-  throw take_request(task);
+  if (has_request(task)) [[unlikely]]
+    throw take_request(task);
 }
 
 [[gnu::noinline, gnu::cold]] void tell_watches(task_state& task, boost::source_location const& place) {
@@ -54,6 +52,8 @@ task_state& enter(boost::source_location const& place) {
   deliver(task);
   return task;
 }
+
+bool has_request(task_state& task) noexcept { return task.cancels().deliverable() && !must_hold(task); }
 
 claim suspend(waiter& w) noexcept {
   auto& task = w.task();

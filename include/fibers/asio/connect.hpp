@@ -23,6 +23,7 @@
 #include <fibers/timeout.hpp>
 #include <memory>
 #include <optional>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -87,6 +88,7 @@ inline boost::asio::ip::tcp::socket connect(std::vector<boost::asio::ip::tcp::en
                                             boost::source_location const& place = BOOST_CURRENT_LOCATION) {
   std::optional<boost::asio::ip::tcp::socket> connected;
   boost::system::error_code error = boost::asio::error::host_not_found;
+  std::optional<boost::asio::ip::tcp::endpoint> failed;
   with_task_group(
       [&](task_group& attempts) {
         for (auto const& endpoint : endpoints) {
@@ -98,6 +100,7 @@ inline boost::asio::ip::tcp::socket connect(std::vector<boost::asio::ip::tcp::en
                 socket.async_connect(endpoint, use_fiber[failure]);
                 if (failure) {
                   error = failure;
+                  failed = endpoint;
                 } else if (!connected.has_value()) {
                   connected = std::move(socket);
                   attempts.stop({}, place);
@@ -109,7 +112,12 @@ inline boost::asio::ip::tcp::socket connect(std::vector<boost::asio::ip::tcp::en
         }
       },
       place);
-  if (!connected.has_value()) throw boost::system::system_error(error, "fibers: connect");
+  if (!connected.has_value()) {
+    std::ostringstream what;
+    what << "fibers: connect";
+    if (failed.has_value()) what << ' ' << *failed;
+    throw boost::system::system_error(error, what.str());
+  }
   return std::move(*connected);
 }
 

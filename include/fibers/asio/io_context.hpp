@@ -124,12 +124,19 @@ class asio_parker final : public parker {
     serve([&] { return poll_ready(); });
   }
 
-  /// Asio does not say how much is under way, but it stops when that is nothing.
+  /// Asio does not say how much is under way, but once nothing is ready it stops when that is nothing.
   bool busy() override {
+    constexpr int turns_enough = 1000;  // handlers may bring forth others for ever
     bell_->stop();
-    guard([&] { context_.poll(); });
-    bool const idle = context_.stopped();
-    if (idle) context_.restart();
+    std::size_t served = 1;
+    for (int turn = 0; turn < turns_enough && served > 0; ++turn) {
+      served = 1;  // also if one throws
+      guard([&] { served = poll_ready(); });
+    }
+    bool idle = false;
+    ++*fences_;
+    guard([&] { idle = context_.poll_one() == 0 && context_.stopped(); });
+    if (context_.stopped()) context_.restart();
     bell_->listen();
     return !idle;
   }
@@ -141,16 +148,20 @@ class asio_parker final : public parker {
   }
 
   // The handlers that are ready, and not those that these bring forth: there may be no end of them, and tasks must run
-  // too. So behind the last one stands one that stops.
+  // too. So behind the last one stands one that stops. Returns how many there were; but not 0 if one of them, or
+  // another thread, has stopped the io_context before.
   std::size_t poll_ready() {
     auto const number = ++*fences_;
     boost::asio::post(context_, [fences = fences_, number, &context = context_] {
-      if (*fences == number) context.stop();
+      if (*fences != number) return;
+      ++*fences;
+      context.stop();
     });
     auto const count = context_.poll();
-    ++*fences_;
     if (context_.stopped()) context_.restart();
-    return count;
+    if (*fences_ != number) return count - 1;
+    ++*fences_;
+    return count + 1;
   }
 
   // The loop goes on whatever happens: after a handler that throws, or when the io_context was stopped.
@@ -206,10 +217,16 @@ inline boost::asio::io_context& io_context(boost::source_location const& place =
 
 /// run() on an io_context of the user's, which io_context() then is: handlers that are there already run too. No other
 /// thread may run it meanwhile. It is left as it is when main and all tasks have ended: what is still under way goes on
-/// when somebody runs it again.
+/// when somebody runs it again. Throws invalid_state_error in a handler of this io_context.
 template <detail::body F>
 detail::result_of<F> run_on(boost::asio::io_context& context, run_options const& options, F&& main,
                             boost::source_location const& place = BOOST_CURRENT_LOCATION) {
+  if (context.get_executor().running_in_this_thread()) {
+    throw invalid_state_error(
+        "fibers: run_on() in a handler of the same io_context, whose other handlers could not run meanwhile: call it "
+        "where nobody runs that io_context (" +
+        detail::to_string(place) + ")");
+  }
   return detail::run(options, std::forward<F>(main), std::make_unique<detail::asio_parker>(context), place);
 }
 template <detail::body F>

@@ -30,12 +30,13 @@
 #include <initializer_list>
 #include <mutex>
 #include <optional>
+#include <stdexcept>
 #include <utility>
 
 namespace fibers {
 
 struct serve_options {
-  /// More wait to be accepted. Each may need a file descriptor, or more: see ulimit -n.
+  /// More wait to be accepted. Each may need a file descriptor, or more: see ulimit -n. At least 1.
   semaphore::count max_connections = 10'000;
 
   /// How long connections may go on when the server ends.
@@ -118,11 +119,15 @@ void serve_one(Handler& handler, Socket socket) {
 /// all connections have ended. Suspends. When cancelled, it closes the acceptor, waits for the connections as above,
 /// and then throws. An error of a handler ends its connection only, and goes to the hook for unhandled exceptions, save
 /// for those of a peer that has gone (boost::asio::error::eof, connection_reset, broken_pipe), which is how connections
-/// end; so does a shortage of descriptors or memory, after which it goes on. Throws boost::system::system_error if there can be no more connections for another reason, once those
-/// there are have ended.
+/// end; so does a shortage of descriptors or memory, after which it goes on. Throws boost::system::system_error if
+/// there can be no more connections for another reason, once those there are have ended.
 template <class Acceptor, class Handler>
 void serve(Acceptor& acceptor, Handler&& handler, serve_options const& options = {},
            boost::source_location const& place = BOOST_CURRENT_LOCATION) {
+  if (options.max_connections == 0) {
+    throw std::invalid_argument("fibers: serve_options::max_connections is 0, so no connection could ever come in (" +
+                                detail::to_string(place) + ")");
+  }
   semaphore slots(options.max_connections, options.max_connections);
   std::exception_ptr failure;
   with_task_group(

@@ -15,13 +15,16 @@
 // while it is under way tells the operation to end, and then waits for that, since the operation works with memory of
 // the task. If it was completed all the same, its result is returned, and the request stays pending: so no byte and no
 // connection is lost. If it was aborted, cancelled_error is thrown, and transferred() says how many bytes it had moved.
-// (Under redirect_error it cannot be told apart from other errors: it returns operation_aborted, and the request stays
-// pending.) Operations that Asio cannot cancel are waited for.
+// (Where the error does not come first, as under redirect_error, prepend, or in the results of a parallel group, an
+// abort cannot be told apart: what the operation gave is returned, and the request stays pending.) Operations that Asio
+// cannot cancel are waited for. Others are told until they end, since composed ones may not hear it in a gap between
+// two parts; so a coroutine that is cancelled in co_spawn(…, use_fiber) cannot wait undisturbed to clean up.
 //
 // The I/O object may belong to io_context(), or to anything that other threads run; there it is ended on its executor,
 // which must be a strand where several threads run it, as Asio demands. An operation that does not name its executor
-// (some of Beast's do not) can be cancelled on io_context() only. If nobody runs the I/O object's io_context, the task
-// waits for ever. Within a task only.
+// (a parallel group, some of Beast's) is taken for one of io_context(): if it is not, do not let it be cancelled, as
+// under with_shield(). Do not destroy or move an I/O object while a task waits for it: close() it, and the wait ends.
+// If nobody runs the I/O object's io_context, the task waits for ever. Within a task only.
 
 #include <boost/asio/associated_cancellation_slot.hpp>
 #include <boost/asio/async_result.hpp>

@@ -7,6 +7,8 @@
 
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/error.hpp>
+#include <boost/asio/experimental/channel_error.hpp>
+#include <boost/asio/multiple_exceptions.hpp>
 #include <boost/asio/system_executor.hpp>
 #include <boost/system/error_code.hpp>
 #include <boost/system/system_error.hpp>
@@ -31,11 +33,14 @@ struct asio_allocator {
   asio_allocator(asio_allocator<U> const& other) noexcept : operation(other.operation) {}
 
   T* allocate(std::size_t count) {
-    static_assert(alignof(T) <= alignof(std::max_align_t));
+    if constexpr (alignof(T) > alignof(std::max_align_t)) return allocator<T>().allocate(count);
     if (count > static_cast<std::size_t>(-1) / sizeof(T)) throw std::bad_array_new_length();
     return static_cast<T*>(operation->allocate(count * sizeof(T)));
   }
-  void deallocate(T* block, std::size_t) noexcept { operation->deallocate(block); }
+  void deallocate(T* block, std::size_t count) noexcept {
+    if constexpr (alignof(T) > alignof(std::max_align_t)) return allocator<T>().deallocate(block, count);
+    operation->deallocate(block);
+  }
   friend bool operator==(asio_allocator const& a, asio_allocator const& b) noexcept {
     return a.operation == b.operation;
   }
@@ -90,10 +95,58 @@ struct asio_result<boost::system::error_code, More...> : asio_value<More...> {};
 template <class... More>
 struct asio_result<std::exception_ptr, More...> : asio_value<More...> {};
 
+/// Does an error say that the operation was ended, and did not just end?
+inline bool is_abort(boost::system::error_code const& error) noexcept {
+  return error == boost::asio::error::operation_aborted || error == boost::asio::experimental::error::channel_cancelled;
+}
+inline bool is_abort(std::exception_ptr const& error) {
+  if (error == nullptr) return false;
+  try {
+    std::rethrow_exception(error);
+  } catch (boost::system::system_error const& failure) {
+    return is_abort(failure.code());
+  } catch (boost::asio::multiple_exceptions const& several) {
+    return is_abort(several.first_exception());
+  } catch (abi::__forced_unwind&) {
+    throw;
+  } catch (...) {
+    return false;
+  }
+}
+
+/// The same of what the handler was given, in which the error comes first; adapters may have put it into a tuple.
 template <class T>
-struct is_error_tuple : std::false_type {};
-template <class... More>
-struct is_error_tuple<std::tuple<boost::system::error_code, More...>> : std::true_type {};
+bool begins_with_abort(T const&) {
+  return false;
+}
+template <class First, class... More>
+bool begins_with_abort(std::tuple<First, More...> const& values) {
+  if constexpr (std::is_same_v<First, boost::system::error_code> || std::is_same_v<First, std::exception_ptr>) {
+    return is_abort(std::get<0>(values));
+  } else {
+    return begins_with_abort(std::get<0>(values));
+  }
+}
+
+/// Where the operation runs, if it says so. Adapters such as as_tuple hold its initiation, one inside the other.
+template <class Initiation>
+concept names_executor = requires(Initiation const& initiation) {
+  initiation.get_executor();
+};
+template <class Initiation>
+concept adapts_initiation = requires(Initiation const& initiation) {
+  initiation.initiation_;
+};
+template <class Initiation>
+auto executor_of([[maybe_unused]] Initiation const& initiation) {
+  if constexpr (names_executor<Initiation>) {
+    return initiation.get_executor();
+  } else if constexpr (adapts_initiation<Initiation>) {
+    return executor_of(initiation.initiation_);
+  } else {
+    return nullptr;
+  }
+}
 
 template <class... Values>
 class asio_operation final : public asio_operation_base {
@@ -103,17 +156,15 @@ class asio_operation final : public asio_operation_base {
   /// Starts the operation, and returns when it has ended.
   template <class Initiation, class... Parameters>
   void perform(Initiation&& initiation, Parameters&&... parameters) {
-    if constexpr (requires { initiation.initiation_.get_executor(); }) {  // in an adapter such as as_tuple
-      auto const executor = initiation.initiation_.get_executor();
-      runs_on(executor);
-      start(std::forward<Initiation>(initiation), std::forward<Parameters>(parameters)...);
-    } else if constexpr (requires { initiation.get_executor(); }) {
-      auto const executor = initiation.get_executor();
-      runs_on(executor);
-      start(std::forward<Initiation>(initiation), std::forward<Parameters>(parameters)...);
-    } else {
-      start(std::forward<Initiation>(initiation), std::forward<Parameters>(parameters)...);
+    auto const executor = executor_of(initiation);  // lives until the operation has ended
+    if constexpr (!std::is_null_pointer_v<std::remove_cv_t<decltype(executor)>>) runs_on(executor);
+    try {
+      std::forward<Initiation>(initiation)(asio_handler<Values...>(*this), std::forward<Parameters>(parameters)...);
+    } catch (...) {
+      end_failed();
+      throw;
     }
+    sleep();
   }
 
   /// For the handler.
@@ -130,7 +181,7 @@ class asio_operation final : public asio_operation_base {
       throw invalid_state_error(
           "fibers: an operation of Asio was dropped before it was completed: keep its io_context until it is");
     }
-    if (was_aborted()) throw_request(transferred());
+    if (begins_with_abort(*result_)) throw_request(transferred());
     if (error != nullptr) *error = {};
     if constexpr (std::is_same_v<first, boost::system::error_code>) {
       auto const& code = std::get<0>(*result_);
@@ -149,34 +200,7 @@ class asio_operation final : public asio_operation_base {
   }
 
  private:
-  template <class Initiation, class... Parameters>
-  void start(Initiation&& initiation, Parameters&&... parameters) {
-    std::forward<Initiation>(initiation)(asio_handler<Values...>(*this), std::forward<Parameters>(parameters)...);
-    sleep();
-  }
-
   using first = std::tuple_element_t<0, std::tuple<Values..., void*>>;
-
-  bool was_aborted() const {
-    if constexpr (std::is_same_v<first, boost::system::error_code>) {
-      return std::get<0>(*result_) == boost::asio::error::operation_aborted;
-    } else if constexpr (is_error_tuple<first>::value) {
-      return std::get<0>(std::get<0>(*result_)) == boost::asio::error::operation_aborted;
-    } else if constexpr (std::is_same_v<first, std::exception_ptr>) {
-      if (std::get<0>(*result_) == nullptr) return false;
-      try {
-        std::rethrow_exception(std::get<0>(*result_));
-      } catch (boost::system::system_error const& error) {
-        return error.code() == boost::asio::error::operation_aborted;
-      } catch (abi::__forced_unwind&) {
-        throw;
-      } catch (...) {
-        return false;
-      }
-    } else {
-      return false;
-    }
-  }
 
   std::size_t transferred() const noexcept {
     using outcome = std::tuple<boost::system::error_code, std::size_t>;

@@ -28,6 +28,7 @@
 #include <fibers/this_task.hpp>
 #include <memory>
 #include <new>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -79,15 +80,21 @@ class asio_operation_base : public told_waiter, private asio_told_operation {
 
   auto slot() const noexcept { return signal_->slot(); }
 
-  /// For the operation: one block at a time is on the task's stack.
+  /// For the operation: one block at a time is on the task's stack. A block has a share, too: some give it back only
+  /// after the handler has gone.
   void* allocate(std::size_t size) {
-    if (memory_used_ || size > sizeof memory_) return detail::allocate(size);
-    memory_used_ = true;
-    return memory_;
+    auto* const block = memory_used_ || size > sizeof memory_ ? detail::allocate(size) : memory_;
+    if (block == memory_) memory_used_ = true;
+    shares_.add();
+    return block;
   }
   void deallocate(void* block) noexcept {
-    if (block != memory_) return detail::deallocate(block);
-    memory_used_ = false;
+    if (block == memory_) {
+      memory_used_ = false;
+    } else {
+      detail::deallocate(block);
+    }
+    give_up_share();
   }
 
  protected:
@@ -102,7 +109,15 @@ class asio_operation_base : public told_waiter, private asio_told_operation {
     end_ = &end_elsewhere<Executor>;
   }
 
+  /// The initiation threw, but may have passed the handler on before.
+  void end_failed() noexcept {
+    if (shares_.count() > 1) tell(*this);
+    sleep();
+  }
+
   void sleep() noexcept {
+    // A request that came while the operation was begun found nobody asleep to tell.
+    if (shares_.count() > 1 && has_request(task())) tell(*this);
     if (shares_.remove()) return;
     [[maybe_unused]] auto const notified = suspend_for_outside(*this);
     asio_parker::told_enough(*this);
@@ -164,9 +179,21 @@ class asio_operation_base : public told_waiter, private asio_told_operation {
   } catch (std::bad_alloc const&) {  // then it is not ended, but waited for
   }
   template <class Executor>
-  static void emit_now_and_then(share ours) {
+  static void emit_now_and_then(share ours, int rounds = 4) {
     if (ours->completed_.load(std::memory_order_acquire)) return;
     ours->emit();
+    auto const& executor = *static_cast<Executor const*>(ours->executor_);
+    if (rounds > 0) {  // its handler is ready by now, most likely
+      boost::asio::post(executor, [ours = std::move(ours), rounds]() mutable {
+        emit_now_and_then<Executor>(std::move(ours), rounds - 1);
+      });
+    } else if constexpr (std::is_constructible_v<boost::asio::steady_timer, Executor const&,
+                                                 std::chrono::milliseconds>) {
+      emit_again_later<Executor>(std::move(ours));
+    }
+  }
+  template <class Executor>
+  static void emit_again_later(share ours) {
     auto timer = std::make_unique<boost::asio::steady_timer>(*static_cast<Executor const*>(ours->executor_),
                                                              std::chrono::milliseconds(10));
     auto& armed = *timer;

@@ -20,6 +20,9 @@ task_state& this_task_state(boost::source_location const& place);
 /// running task.
 task_state& enter(boost::source_location const& place);
 
+/// Has this task, which is the running one, a request that enter() would throw?
+bool has_request(task_state& task) noexcept;
+
 /// Stops the running fiber until somebody has claimed `w` and woken it. Throws nothing, since the caller has to take
 /// its waiter off all lists first; then it calls settle().
 [[nodiscard]] claim suspend(waiter& w) noexcept;
