@@ -112,6 +112,27 @@ TEST_CASE_METHOD(network, "asio: a request that comes while the operation is beg
   CHECK(out == "cancelled: in between");
 }
 
+TEST_CASE_METHOD(network, "asio: an operation may end within the telling, while it is begun too") {
+  std::string out;
+  run([&] {
+    fibers::io_context();
+    auto waiting = fibers::spawn([&] {
+      asio::async_initiate<fibers::use_fiber_t const, void(error_code)>(
+          [](auto handler) {
+            auto slot = asio::get_associated_cancellation_slot(handler);
+            slot.assign([kept = std::make_shared<decltype(handler)>(std::move(handler))](auto) mutable {
+              if (auto const ended = std::exchange(kept, nullptr)) std::move (*ended)(asio::error::operation_aborted);
+            });
+            fibers::this_task::cancel("at once");
+          },
+          use_fiber);
+    });
+    out = how([&] { waiting.get(); });
+    for (int i = 0; i < 3; ++i) asio::post(fibers::io_context(), use_fiber);  // it is told no more
+  });
+  CHECK(out == "cancelled: at once");
+}
+
 TEST_CASE_METHOD(network, "asio: a handler may be dropped by another thread, and its memory given back after it") {
   int dropped = 0;
   asio::thread_pool pool(1);

@@ -4,9 +4,9 @@
 // One operation of Asio that a task waits for. It lives on the task's stack, and so does the memory that Asio needs for
 // it, until nobody else has anything to do with it.
 //
-// Three have a share in it: the task, until it sleeps; the operation, until its handler has run; and what is sent after
-// an operation that other threads run, to end it. Who gives up the last share wakes the task. If that is the task
-// itself, the operation was completed at once, and it does not sleep.
+// Those have a share in it: the task, until it sleeps; the operation, until its handler has run; each block of memory
+// it took; and what is sent after an operation that other threads run, to end it. Who gives up the last share wakes the
+// task. If that is the task itself, the operation was completed at once, and it does not sleep.
 
 #include <atomic>
 #include <boost/asio/cancellation_signal.hpp>
@@ -118,8 +118,8 @@ class asio_operation_base : public told_waiter, private asio_told_operation {
   void sleep() noexcept {
     // A request that came while the operation was begun found nobody asleep to tell.
     if (shares_.count() > 1 && has_request(task())) tell(*this);
-    if (shares_.remove()) return;
-    [[maybe_unused]] auto const notified = suspend_for_outside(*this);
+    if (!shares_.remove()) [[maybe_unused]]
+      auto const notified = suspend_for_outside(*this);
     asio_parker::told_enough(*this);
   }
 
