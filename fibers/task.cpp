@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 
+#include <atomic>
+#include <exception>
 #include <fibers/detail/request.hpp>
 #include <fibers/detail/suspend.hpp>
 #include <fibers/task.hpp>
 #include <memory>
-#include <new>
 
 #include "detail/loop.hpp"
 
@@ -38,7 +39,7 @@ class outside_observer final : public end_observer {
  private:
   static std::unique_ptr<parker> chosen() noexcept try {
     return parker_of_this_thread();
-  } catch (std::bad_alloc const&) {
+  } catch (std::exception const&) {
     return nullptr;
   }
   parker& here() noexcept { return chosen_ != nullptr ? *chosen_ : thread_; }
