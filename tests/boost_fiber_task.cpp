@@ -101,7 +101,10 @@ TEST_CASE_METHOD(boost_case, "boost_fiber: a Boost fiber that lets a task go sto
     int turns = 0;
     bool gone = false;
     neighbour const beside([&] {
-      for (; !gone; ++turns) boost::this_fiber::sleep_for(1ms);
+      while (!gone) {
+        boost::this_fiber::sleep_for(1ms);
+        ++turns;
+      }
     });
     owned = {};
     gone = true;
