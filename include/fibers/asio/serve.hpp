@@ -120,7 +120,8 @@ void serve_one(Handler& handler, Socket socket) {
 /// and then throws. An error of a handler ends its connection only, and goes to the hook for unhandled exceptions, save
 /// for those of a peer that has gone (boost::asio::error::eof, connection_reset, broken_pipe), which is how connections
 /// end; so does a shortage of descriptors or memory, after which it goes on. Throws boost::system::system_error if
-/// there can be no more connections for another reason, once those there are have ended.
+/// there can be no more connections for another reason, once those there are have ended; std::invalid_argument if there
+/// is room for none.
 template <class Acceptor, class Handler>
 void serve(Acceptor& acceptor, Handler&& handler, serve_options const& options = {},
            boost::source_location const& place = BOOST_CURRENT_LOCATION) {

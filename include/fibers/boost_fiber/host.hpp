@@ -210,9 +210,10 @@ class boost_host final : public parker {
  private:
   template <class Stop>
   void let_others_run(Stop stop) {
+    bool const is_loop = loop_is_here();  // else just a Boost fiber that waits for a task, and may be moved
     loop_absence const absent;
     stop();
-    if (boost::fibers::context::active()->get_scheduler() == home_) [[likely]]
+    if (!is_loop || boost::fibers::context::active()->get_scheduler() == home_) [[likely]]
       return;
     std::fputs(
         "fibers: the Boost fiber that called fibers::run() was moved to another thread, which tasks cannot bear; call "
