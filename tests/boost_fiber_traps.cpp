@@ -2,6 +2,8 @@
 
 // The traps of Boost.Fiber, each as it is there and as it is with a loop.
 
+#include <unistd.h>
+
 #include <atomic>
 #include <boost/fiber/algo/shared_work.hpp>
 #include <boost/fiber/condition_variable.hpp>
@@ -10,6 +12,7 @@
 #include <boost/version.hpp>
 #include <fibers/boost_fiber.hpp>
 #include <fibers/event.hpp>
+#include <fibers/shield.hpp>
 #include <fibers/task.hpp>
 #include <fibers/this_task.hpp>
 #include <fibers/timeout.hpp>
@@ -17,6 +20,7 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "boost_fibers.hpp"
 #include "catch.hpp"
@@ -272,6 +276,51 @@ TEST_CASE("boost_fiber, trap: a loop whose Boost fiber changes its thread ends t
   });
   CHECK(death.by(SIGABRT));
   CHECK(death.text.find("was moved to another thread") != std::string::npos);
+}
+
+TEST_CASE("boost_fiber, trap: a Boost fiber without a loop may change its thread while it waits for a task to end") {
+  auto const death = fibers::testing::in_child([] {
+    std::mutex mutex;
+    fibers::task<void> offered;
+    std::thread([&] {
+      fibers::run([&] {
+        for (;; fibers::sleep_for(1ms)) {
+          std::scoped_lock const guard(mutex);
+          if (offered) continue;
+          offered = spawn([] {
+            try {
+              fibers::sleep_for(1h);
+            } catch (fibers::cancelled_error const&) {
+              fibers::with_shield([] { fibers::sleep_for(1ms); });
+              throw;
+            }
+          });
+        }
+      });
+    }).detach();
+    auto const share = [] {
+      boost::fibers::use_scheduling_algorithm<boost::fibers::algo::shared_work>();
+      for (;;) boost::this_fiber::yield();
+    };
+    std::thread(share).detach();
+    boost::fibers::fiber([&] {
+      for (bool moved = false; !moved; boost::this_fiber::yield()) {
+        fibers::task<void> taken;
+        {
+          std::scoped_lock const guard(mutex);
+          taken = std::exchange(offered, {});
+        }
+        if (!taken) continue;
+        auto const before = ::gettid();
+        taken = {};
+        moved = ::gettid() != before;
+      }
+      ::_exit(7);
+    }).detach();
+    share();
+  });
+  CHECK(death.text == "");
+  CHECK(death.with(7));
 }
 
 TEST_CASE("boost_fiber, trap: the main fiber of a thread stays there, also if that shares its Boost fibers") {
