@@ -2,6 +2,7 @@
 
 #include <fibers/detail/suspend.hpp>
 #include <fibers/gather.hpp>
+#include <mutex>
 
 #include "detail/loop.hpp"
 #include "detail/task_state.hpp"
@@ -13,11 +14,24 @@ void wait_for_all(std::span<task_ptr const> tasks, tolerate errors, boost::sourc
   if (auto* const bad = wait_for_ends(tasks, enough, pass_on::yes, time_point::max(), place)) bad->throw_error();
 }
 
-void with_gather_group(std::function<void(task_group&)> const& body, boost::source_location const& place) {
+bool is_uninterrupted(task_base const& child) {
+  if (!child || child.cancelled()) return false;
+  auto& ended = *task_access::state(child);
+  return ended.cancelled_in_round == 0 || ended.cancels().outermost().base.pending > 0;
+}
+
+void with_gather_group(std::function<void(task_group&)> const& body, std::function<bool()> const& complete,
+                       boost::source_location const& place) {
   auto& task = enter(place);
+  auto const deliveries_before = task.cancels().deliveries();
   std::vector<std::exception_ptr> errors;
   try {
     with_task_group([&](task_group& group) { body(group); }, place);
+    return;
+  } catch (cancelled_error const&) {
+    if (!complete()) throw;
+    std::scoped_lock const guard(task.lock());
+    task.cancels().restore(deliveries_before);
     return;
   } catch (exception_group const& group) {
     errors = group.exceptions();

@@ -9,20 +9,22 @@
 
 namespace fibers::detail {
 
-bool race_course::win(task_group& group) {
-  if (group.going_down() || won_.exchange(true)) return false;
+bool race_course::win(task_group& group, ending how) {
+  if (how != ending::returned && group.going_down()) return false;
+  if (won_.exchange(true)) return false;
   group.stop({}, place_);
   return true;
 }
 
 void race_course::run(std::function<void(task_group&)> const& start) {
+  auto& self = this_task_state(place_);
+  auto const deliveries_before = self.cancels().deliveries();
   try {
     with_task_group(start, place_);
-  } catch (cancelled_error const& request) {
+  } catch (cancelled_error const&) {
     if (!won_) throw;
-    auto& self = this_task_state(place_);
     std::scoped_lock const guard(self.lock());
-    self.cancels().rearm(request);
+    self.cancels().restore(deliveries_before);
   } catch (exception_group const& errors) {  // spawning failed
     std::rethrow_exception(errors.exceptions().front());
   }

@@ -77,9 +77,15 @@ void run_main(scheduler& loop, task_state& main) {
     note_deadlock(loop);
     if (loop.given_up()) give_up(loop);
     auto* const w = main.waiter();
-    if (w->response() == on_cancel::hold || !w->try_claim(claim::closed)) give_up(loop);
+    bool const may_throw = w->unwinding() <= main.cancels().innermost().base.unwinding;
+    if (w->response() == on_cancel::hold || !may_throw || !w->try_claim(claim::closed)) give_up(loop);
     wake(*w);
   }
+}
+
+void cancel_all(std::vector<task_ptr> const& tasks) {
+  cancel_round const round;
+  for (auto const& task : tasks) request_cancel(*task, make_request({}, cancel_origin::kind::shutdown, {}), round);
 }
 
 void end_what_is_left(scheduler& loop, bool virtual_time, duration report_after) {
@@ -89,12 +95,12 @@ void end_what_is_left(scheduler& loop, bool virtual_time, duration report_after)
     std::vector<task_ptr> left;
     for (auto& task : loop.tasks()) left.emplace_back(&task);
     for (auto const& task : left) loop.await(*task);
-    for (auto const& task : left) request_cancel(*task, make_request({}, cancel_origin::kind::shutdown, {}));
-    // Who swallows a request and waits again is asked again, but not for ever.
+    cancel_all(left);
+    // A task that swallows a request and waits again is asked again, but not for ever.
     while (!loop.run()) {
       note_deadlock(loop);
       if (++deadlocks == 3 || loop.given_up()) give_up(loop);
-      for (auto const& task : left) request_cancel(*task, make_request({}, cancel_origin::kind::shutdown, {}));
+      cancel_all(left);
     }
   }
 }

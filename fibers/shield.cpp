@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
 #include <cstdio>
+#include <fibers/detail/request.hpp>
 #include <fibers/detail/suspend.hpp>
 #include <fibers/shield.hpp>
 #include <mutex>
@@ -11,14 +12,17 @@
 namespace fibers::detail {
 
 shield_block::shield_block(boost::source_location const& place) : task_(this_task_state(place)) {
-  frame_.unwinding = static_cast<unsigned>(std::uncaught_exceptions());
+  auto const unwinding = static_cast<unsigned>(std::uncaught_exceptions());
   std::scoped_lock const guard(task_.lock());
-  task_.cancels().open(frame_);
+  task_.cancels().open(frame_, unwinding);
 }
 
 shield_block::~shield_block() {
-  std::scoped_lock const guard(task_.lock());
-  task_.cancels().close(frame_);
+  {
+    std::scoped_lock const guard(task_.lock());
+    task_.cancels().close(frame_);
+  }
+  if (task_.cancels().has_tokens()) stop_tokens(task_);  // requests that were held back until now
 }
 
 void report_failed_cleanup(std::exception_ptr const& error) noexcept {

@@ -163,7 +163,7 @@ task_id task_base::id() const { return state().id(); }
 
 void task_base::end_unfinished() noexcept {
   auto* const self = running_task();
-  request_end(*state_, self, make_request({}, cancel_origin::kind::owner, state_->spawned_at()));
+  request_cancel(*state_, make_request({}, cancel_origin::kind::owner, state_->spawned_at()), cancel_round(self));
   if (self == state_.get()) return;  // it ends by itself, after this
   if (self != nullptr) {
     waiter w(*self, state_->spawned_at(), on_cancel::hold);

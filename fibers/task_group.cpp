@@ -20,21 +20,20 @@ namespace fibers {
 using detail::make_request;
 
 task_group::task_group(boost::source_location const& place)
-    : owner_(detail::this_task_state(place)),
-      frame_(owner_.cancels().innermost()),
-      level_(detail::request_level(owner_)),
-      place_(place) {}
+    : owner_(detail::this_task_state(place)), deliveries_before_(owner_.cancels().deliveries()), place_(place) {
+  detail::enter_scope(owner_, scope_);
+}
 
 void task_group::start(detail::task_state& child, std::string_view name, boost::source_location const& place) {
+  bool quiet = false;
   {
     std::scoped_lock const guard(lock_);
-    if (aborting_ || closed_) {
-      throw invalid_state_error("fibers: spawn() in a task group that is " +
-                                std::string(closed_ ? "over"
-                                            : stopped_
-                                                ? "being stopped"
-                                                : "going down, because it or a child of it failed or was cancelled") +
-                                " (" + detail::to_string(place) + ")");
+    quiet = quiet_ && failed_.empty();
+    if (closed_ || (aborting_ && !quiet)) {
+      throw invalid_state_error(
+          "fibers: spawn() in a task group that is " +
+          std::string(closed_ ? "over" : "going down, because it or a child of it failed or was cancelled") + " (" +
+          detail::to_string(place) + ")");
     }
     child.cancelled_in_round = round_;
     children_.push_back(child);
@@ -50,6 +49,7 @@ void task_group::start(detail::task_state& child, std::string_view name, boost::
     intrusive_ptr_release(&child);
     throw;
   }
+  if (quiet) request_cancel(child, own_request_);
 }
 
 void task_group::child_ended(detail::task_state& child) noexcept {
@@ -62,7 +62,7 @@ void task_group::child_ended(detail::task_state& child) noexcept {
     if (first) {
       auto const why = make_request({}, cancel_origin::kind::task_group, place_);
       abort(why);
-      request_cancel(owner_, frame_, why);
+      request_cancel(owner_, scope_, why);
     }
   }
 
@@ -93,6 +93,7 @@ void task_group::abort(cancelled_error const& why) noexcept {
 
 // Those that are there now, each once: they go round the list.
 void task_group::cancel_children(cancelled_error const& why) noexcept {
+  detail::cancel_round const round(&owner_);
   std::unique_lock guard(lock_);
   ++round_;
   while (!children_.empty() && children_.front().cancelled_in_round != round_) {
@@ -100,7 +101,7 @@ void task_group::cancel_children(cancelled_error const& why) noexcept {
     child->cancelled_in_round = round_;
     children_.splice(children_.end(), children_, children_.begin());
     guard.unlock();
-    request_end(*child, &owner_, why);
+    request_cancel(*child, why, round);
     guard.lock();
   }
 }
@@ -110,6 +111,7 @@ void task_group::cancel_all(std::string_view message, boost::source_location con
 }
 
 void task_group::stop(std::string_view message, boost::source_location const& place) {
+  auto const request = make_request(message, cancel_origin::kind::task_group, place);
   {
     std::scoped_lock const guard(lock_);
     if (stopped_ || closed_) return;
@@ -117,10 +119,11 @@ void task_group::stop(std::string_view message, boost::source_location const& pl
     if (aborting_) return;  // on its way already
     aborting_ = true;
     asked_owner_ = true;
+    quiet_ = true;
+    own_request_ = request;
   }
-  own_request_ = make_request(message, cancel_origin::kind::task_group, place);
-  cancel_children(own_request_);
-  request_cancel(owner_, frame_, own_request_);
+  cancel_children(request);
+  request_cancel(owner_, scope_, request);
 }
 
 std::size_t task_group::size() const {
@@ -137,10 +140,9 @@ bool task_group::going_down() const {
   return aborting_;
 }
 
-// A suspension point if there is something to wait for, or the group's own request may be pending still: it is spent
-// here, and not later where it concerns nobody.
+// A suspension point if there is something to wait for.
 void task_group::wait_for_children(detail::on_cancel response) {
-  if (size() == 0 && !asked_owner_) return;
+  if (size() == 0) return;
   if (response == detail::on_cancel::withdraw) detail::enter(place_);
   detail::waiter w(owner_, place_, response);
   {
@@ -196,9 +198,11 @@ void task_group::leave(std::exception_ptr failure, std::optional<cancelled_error
 
   std::unique_lock guard(owner_.lock());
   auto& requests = owner_.cancels();
-  if (asked_owner_ && requests.uncancel(frame_) <= level_ && stopped_) cancelled.reset();
+  bool const only_own = requests.leave(scope_);
+  if (stopped_ && asked_owner_ && only_own) cancelled.reset();
   if (!errors.empty()) {
-    if (frame_.count > 0) requests.rearm({});  // whoever asked for the owner's end must not be lost behind the errors
+    // A request from outside that was delivered in here must not be lost behind the errors.
+    requests.restore(deliveries_before_, detail::cancel_state::message::forget);
     guard.unlock();
     throw exception_group("task group", std::move(errors));
   }

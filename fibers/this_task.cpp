@@ -42,7 +42,9 @@ task_handle<> this_task::handle(boost::source_location const& place) {
 }
 
 std::stop_token this_task::stop_token(boost::source_location const& place) {
-  return this_task_state(place).stop_token();
+  auto& task = this_task_state(place);
+  std::scoped_lock const guard(task.lock());
+  return task.cancels().stop_token();
 }
 
 namespace {

@@ -13,10 +13,9 @@ namespace fibers {
 timeout_scope::timeout_scope(time_point deadline, duration limit, boost::source_location const& place)
     : timer(&expire),
       task_(detail::this_task_state(place)),
-      frame_(task_.cancels().innermost()),
-      level_(detail::request_level(task_)),
       place_(place) {
   arm(deadline, limit);
+  detail::enter_scope(task_, scope_);
 }
 
 void timeout_scope::arm(time_point deadline, duration limit) {
@@ -41,21 +40,20 @@ void timeout_scope::expire(timer& due) noexcept {
   auto& self = static_cast<timeout_scope&>(due);
   self.expired_ = true;
   if (self.task_.stage() == detail::stage::suspended) self.waited_at_ = self.task_.waiter()->place();
-  detail::request_cancel(self.task_, self.frame_, detail::make_request({}, cancel_origin::kind::timeout, self.place_));
+  detail::request_cancel(self.task_, self.scope_, detail::make_request({}, cancel_origin::kind::timeout, self.place_));
 }
 
 bool timeout_scope::leave() noexcept {
   if (left_) return false;
   left_ = true;
   if (armed()) task_.loop().timers().remove(*this);
-  if (!expired_) return false;
-  std::scoped_lock const guard(task_.lock());
-  return task_.cancels().uncancel(frame_) <= level_;
+  return detail::leave_scope(task_, scope_) && expired_;
 }
 
 void timeout_scope::throw_timeout() const {
-  std::string text =
-      "timed out after " + detail::to_string(limit_) + " (limit set at " + detail::to_string(place_) + ")";
+  auto const limit = limit_ > duration::zero() ? " after " + detail::to_string(limit_)
+                                               : std::string(": its deadline had passed when it was set");
+  std::string text = "timed out" + limit + " (limit set at " + detail::to_string(place_) + ")";
   if (waited_at_.line() != 0) {
     text += ", while waiting at " + detail::to_string(waited_at_) + " (" + waited_at_.function_name() + ")";
   }

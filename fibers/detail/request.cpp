@@ -1,37 +1,41 @@
 // SPDX-License-Identifier: BSL-1.0
 
 // A request walks inwards along what tasks wait for, depth first, and in a loop, since a chain may be of any length:
-// the way back is kept in the waits along it. A task that stands on the way already is not entered again; one that
+// the way back is kept in the waits along it. One round asks each task once. A task that was asked before, on another
+// way, has accepted the request. A task on the way that is being walked has not yet: it is skipped, and a task that
 // waits for such tasks only has its wait withdrawn, so that a request gets out of a cycle too.
 
-#include <algorithm>
+#include <atomic>
 #include <fibers/detail/request.hpp>
 #include <mutex>
-#include <optional>
 #include <stop_token>
 #include <utility>
 
-#include "loop.hpp"
+#include "scheduler.hpp"
 
 namespace fibers::detail {
 
 namespace {
 
+constinit std::atomic<std::uint64_t> rounds = 0;
+
 bool is_here(task_state const& task) noexcept { return &task.loop() == loop::current(); }
 
-// True if it was accepted.
-bool count(task_state& task, cancel_frame& frame, cancelled_error error) noexcept {
-  std::optional<std::stop_source> stop;
+enum class reply : std::uint8_t { ended, asked_before, accepted };
+
+reply ask(task_state& task, cancel_scope& scope, cancelled_error error, cancel_round const& round) noexcept {
+  auto* const here = loop::current();
   {
     std::scoped_lock const guard(task.lock());
-    if (task.finished()) return false;
-    task.cancels().request(frame, std::move(error));
-    stop = task.stop_source();
+    if (task.finished()) return reply::ended;
+    auto& requests = task.cancels();
+    if (std::exchange(requests.round, round.number()) == round.number()) return reply::asked_before;
+    requests.request(scope, std::move(error), here != nullptr && here->running() == &task);
     // Under the lock, since the loop is there as long as the task has not ended.
-    if (!is_here(task)) task.loop().post(task, inbox_entry::request);
+    if (&task.loop() != here) task.loop().post(task, inbox_entry::request);
   }
-  if (stop.has_value()) stop->request_stop();  // calls who knows what
-  return true;
+  if (task.cancels().has_tokens()) stop_tokens(task);
+  return reply::accepted;
 }
 
 // Takes the task's wait back, unless it is over: the pending request will be thrown. Gives the lock up.
@@ -42,21 +46,18 @@ void withdraw(task_state& task, std::unique_lock<spinlock>& guard) noexcept {
   task.loop().make_ready(task);
 }
 
-// Can the pending request be thrown where the task sleeps? Under lock.
-bool may_be_thrown(task_state& task) noexcept {
-  return task.cancels().deliverable() && task.waiter()->response() != on_cancel::hold;
-}
-
 // Decides about what is pending. If that is to pass it on: to what.
 awaited_tasks* serve(task_state& task) noexcept {
   if (task.stage() != stage::suspended) return nullptr;
   auto& w = *task.waiter();
   std::unique_lock guard(task.lock());
-  if (!may_be_thrown(task)) return nullptr;
+  auto& requests = task.cancels();
+  if (w.response() == on_cancel::hold || !requests.deliverable(w.unwinding())) return nullptr;
 
   if (auto* const awaited = w.awaited()) {
     if (w.claimed() != claim::none) return nullptr;  // it has what it waited for
-    awaited->error = task.cancels().deliver();
+    awaited->deliveries_before = requests.deliveries();
+    awaited->error = requests.deliver(w.unwinding());
     awaited->sleeper = &task;
     awaited->next = 0;
     awaited->accepted = false;
@@ -74,28 +75,19 @@ awaited_tasks* serve(task_state& task) noexcept {
 }
 
 bool is_on_path(task_state const& task) noexcept {
-  return task.stage() == stage::suspended && task.waiter()->awaited() != nullptr && task.waiter()->awaited()->on_path;
-}
-
-// Directly or through others.
-bool waits_for(task_state& task, task_state const& other) noexcept {
-  wait_path path(task);
-  do {
-    auto const awaited = path.awaited();
-    if (std::find(awaited.begin(), awaited.end(), &other) != awaited.end()) return true;
-  } while (path.go_on());
-  return false;
+  return is_here(task) && task.stage() == stage::suspended && task.waiter()->awaited() != nullptr &&
+         task.waiter()->awaited()->on_path;
 }
 
 // Asks one more of the tasks; null: there are no more that concern this thread.
-task_state* ask_next(awaited_tasks& awaited) noexcept {
+task_state* ask_next(awaited_tasks& awaited, cancel_round const& round) noexcept {
   while (awaited.next < awaited.tasks.size()) {
     auto& task = *awaited.tasks[awaited.next++];
-    if (is_here(task) && is_on_path(task)) continue;
-    if (count(task, task.cancels().outermost(), awaited.error)) {
-      awaited.accepted = true;
-      if (is_here(task)) return &task;
-    }
+    if (&task == round.owner() || is_on_path(task)) continue;
+    auto const answer = ask(task, task.cancels().outermost().base, awaited.error, round);
+    if (answer == reply::ended) continue;
+    awaited.accepted = true;
+    if (answer == reply::accepted && is_here(task)) return &task;
   }
   return nullptr;
 }
@@ -110,14 +102,21 @@ awaited_tasks* leave(awaited_tasks& awaited) noexcept {
   // Nobody took it, so it stays with the sleeper. If all have just ended, its wait is over; else they wait for it.
   auto& task = *awaited.sleeper;
   std::unique_lock guard(task.lock());
-  task.cancels().rearm(awaited.error);
+  task.cancels().restore(awaited.deliveries_before);
   withdraw(task, guard);
   return awaited.back;
 }
 
 }  // namespace
 
-void serve_request(task_state& first) noexcept {
+cancel_round::cancel_round() noexcept : number_(rounds.fetch_add(1, std::memory_order_relaxed) + 1) {}
+
+cancel_round cancel_round::of(task_state& task) noexcept {
+  std::scoped_lock const guard(task.lock());
+  return cancel_round(task.cancels().round);
+}
+
+void serve_request(task_state& first, cancel_round const& round) noexcept {
   awaited_tasks* innermost = nullptr;
   for (auto* task = &first; task != nullptr;) {
     if (auto* const inwards = serve(*task)) {
@@ -125,26 +124,28 @@ void serve_request(task_state& first) noexcept {
       innermost = inwards;
     }
     task = nullptr;
-    while (innermost != nullptr && (task = ask_next(*innermost)) == nullptr) innermost = leave(*innermost);
+    while (innermost != nullptr && (task = ask_next(*innermost, round)) == nullptr) innermost = leave(*innermost);
   }
 }
 
-bool request_cancel(task_state& task, cancelled_error error) noexcept {
-  if (!count(task, task.cancels().outermost(), std::move(error))) return false;
-  if (is_here(task)) serve_request(task);
-  return true;
+bool request_cancel(task_state& task, cancelled_error error, cancel_round const& round) noexcept {
+  auto const answer = ask(task, task.cancels().outermost().base, std::move(error), round);
+  if (answer == reply::accepted && is_here(task)) serve_request(task, round);
+  return answer != reply::ended;
 }
 
-void request_cancel(task_state& task, cancel_frame& scope, cancelled_error error) noexcept {
-  if (count(task, scope, std::move(error))) serve_request(task);
+void request_cancel(task_state& task, cancel_scope& scope, cancelled_error error) noexcept {
+  cancel_round const round;
+  if (ask(task, scope, std::move(error), round) == reply::accepted) serve_request(task, round);
 }
 
-void request_end(task_state& task, task_state* owner, cancelled_error error) noexcept {
-  if (owner == nullptr || !waits_for(task, *owner)) {
-    request_cancel(task, std::move(error));
-  } else if (count(task, task.cancels().outermost(), std::move(error))) {
+void stop_tokens(task_state& task) noexcept {
+  for (;;) {
     std::unique_lock guard(task.lock());
-    if (may_be_thrown(task)) withdraw(task, guard);
+    auto source = task.cancels().next_to_stop();
+    guard.unlock();
+    if (!source.stop_possible()) return;
+    source.request_stop();  // calls unknown code
   }
 }
 
@@ -164,9 +165,16 @@ bool wait_path::go_on() noexcept {
   return true;
 }
 
-unsigned request_level(task_state& task) noexcept {
+void enter_scope(task_state& task, cancel_scope& scope) noexcept {
+  auto const unwinding = scheduler::of(task).unwinding();
+  std::scoped_lock const guard(task.lock());  // another thread may be making a request
+  task.cancels().enter(scope, unwinding);
+}
+
+bool leave_scope(task_state& task, cancel_scope& scope) noexcept {
+  if (cancel_state::leave_quietly(scope)) return true;
   std::scoped_lock const guard(task.lock());
-  return task.cancels().level();
+  return task.cancels().leave(scope);
 }
 
 cancelled_error make_request(std::string_view message, cancel_origin::kind via,

@@ -78,8 +78,8 @@ void scheduler::end(task_state& task, ending how) noexcept {
   if (how == ending::returned && task.owners_.count() == 1) task.drop_value();
 
   std::unique_lock guard(task.lock());
-  if (how == ending::returned && task.cancels().deliverable()) {
-    // It was asked to stop, and came to no suspension point any more.
+  if (how == ending::returned && task.cancels().cancelled_itself()) {
+    // What a body returns is its result, whatever others have requested meanwhile; but not what it has itself.
     task.cancelled_ = task.cancels().deliver();
     how = ending::cancelled;
     guard.unlock();
@@ -129,7 +129,7 @@ void scheduler::look_around() {
     inbox_.drain([this](inbox_entry& entry, std::uint8_t notes) {
       task_ptr const task(static_cast<task_state*>(&entry), false);
       if ((notes & inbox_entry::wake) != 0) make_ready(*task);
-      if ((notes & inbox_entry::request) != 0) serve_request(*task);
+      if ((notes & inbox_entry::request) != 0) serve_request(*task, cancel_round::of(*task));
     });
     if (on_ring_) on_ring_();
   }

@@ -10,17 +10,11 @@ namespace fibers::detail {
 
 namespace {
 
-// Would a throw now end the program?
-bool must_hold(task_state& task) noexcept {
-  return scheduler::of(task).unwinding() > task.cancels().innermost().unwinding;
-}
-
 // As has_request(), in a form from which g++ keeps the throw out of a switch's way: 8.8 ns instead of 9.6.
 void deliver(task_state& task) {
   if (!task.cancels().deliverable()) [[likely]]
     return;
-  if (must_hold(task)) return;
-  throw take_request(task);
+  if (has_request(task)) throw take_request(task);
 }
 
 [[gnu::noinline, gnu::cold]] void tell_watches(task_state& task, boost::source_location const& place) {
@@ -56,12 +50,16 @@ task_state& enter(boost::source_location const& place) {
   return task;
 }
 
-bool has_request(task_state& task) noexcept { return task.cancels().deliverable() && !must_hold(task); }
+bool has_request(task_state& task) noexcept {
+  if (!task.cancels().deliverable()) return false;
+  std::scoped_lock const guard(task.lock());
+  return task.cancels().deliverable(scheduler::of(task).unwinding());
+}
 
 claim suspend(waiter& w) noexcept {
   auto& task = w.task();
   auto& loop = scheduler::of(task);
-  if (must_hold(task)) w.response(on_cancel::hold);
+  w.unwinding(loop.unwinding());
   task.fall_asleep(w);
   loop.hand_over(task);
   return w.claimed();
@@ -77,7 +75,7 @@ claim suspend_for_outside(waiter& w) noexcept {
 
 cancelled_error take_request(task_state& task) noexcept {
   std::scoped_lock const guard(task.lock());
-  return task.cancels().deliver();
+  return task.cancels().deliver(scheduler::of(task).unwinding());
 }
 
 void put_request_back(task_state& task) noexcept {

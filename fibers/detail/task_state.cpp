@@ -122,20 +122,6 @@ void task_state::name(std::string name) {
   extra().name = std::move(name);
 }
 
-std::optional<std::stop_source> task_state::stop_source() const {
-  return extras_ != nullptr ? extras_->stop : std::nullopt;
-}
-
-std::stop_token task_state::stop_token() {
-  std::scoped_lock const guard(lock_);
-  auto& source = extra().stop;
-  if (!source.has_value()) {
-    source.emplace();
-    if (cancels_.count() > 0) source->request_stop();  // nobody has a callback there yet
-  }
-  return source->get_token();
-}
-
 // --- what nobody fetched ---
 
 std::string describe(std::exception_ptr const& error) {

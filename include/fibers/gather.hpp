@@ -11,14 +11,18 @@
 //
 // Of tasks or handles: asyncio's rules. The first that ends badly is thrown at once, and the others go on.
 //
-// With return_exceptions, all are waited for in either case, and nothing of theirs is thrown. If the caller is
-// cancelled, the request is passed on to all of them; once they have ended (without return_exceptions: once one of them
-// has ended badly) cancelled_error comes out, or an error that came of it. All of this suspends.
+// With return_exceptions, all are waited for in either case, and nothing of theirs is thrown.
+//
+// May suspend; cancellation point. If the caller is cancelled, the request is forwarded to all of them. Once they have
+// ended (of tasks, without return_exceptions: once one of them has ended badly) cancelled_error comes out, or an error
+// that came of it. If all callables had what they waited for by then, and thus return uninterrupted, their results are
+// returned, and the cancellation stays pending.
 //
 // Results stand in the order of the arguments. void becomes std::monostate, a reference std::reference_wrapper.
 
 #include <cxxabi.h>
 
+#include <algorithm>
 #include <array>
 #include <boost/assert/source_location.hpp>
 #include <exception>
@@ -101,6 +105,9 @@ void wait_for_all(std::span<task_ptr const> tasks, tolerate errors, boost::sourc
 
 // --- of callables ---
 
+/// Has the child of a group ended, and no request of the group has interrupted it?
+bool is_uninterrupted(task_base const& child);
+
 /// How a callable ended, kept by its task, which does not fail.
 template <class R>
 class kept_outcome {
@@ -122,6 +129,7 @@ class kept_outcome {
         },
         place);
   }
+  bool complete() const { return is_uninterrupted(child_); }
   outcome_of<R> take() {
     if (child_.cancelled()) error_ = task_access::state(child_)->error();
     if (error_ != nullptr) return outcome_of<R>(error_);
@@ -138,8 +146,10 @@ class kept_outcome {
   task_handle<void> child_;
 };
 
-/// Runs `body` with a group whose children's first error is thrown as it is; the others are reported.
-void with_gather_group(std::function<void(task_group&)> const& body, boost::source_location const& place);
+/// Runs `body` with a group whose children's first error is thrown as it is; the others are reported. If the caller is
+/// cancelled, but `complete` says afterwards that every child has its result, the request stays pending instead.
+void with_gather_group(std::function<void(task_group&)> const& body, std::function<bool()> const& complete,
+                       boost::source_location const& place);
 
 /// The result of a child that has ended, or the cancelled_error with which it ended.
 template <class R>
@@ -166,6 +176,7 @@ requires(sizeof...(F) > 0) std::tuple<detail::value_of<detail::result_of<F>>...>
       [&](task_group& group) {
         children = std::tuple<task_handle<detail::result_of<F>>...>{group.spawn(std::forward<F>(callables), place)...};
       },
+      [&] { return std::apply([](auto const&... child) { return (detail::is_uninterrupted(child) && ...); }, children); },
       place);
   return std::apply(
       [](auto const&... child) {
@@ -178,13 +189,12 @@ template <detail::callable_body... F>
 requires(sizeof...(F) > 0) std::tuple<detail::outcome_of<detail::result_of<F>>...> gather(return_exceptions_t,
                                                                                           F&&... callables) {
   boost::source_location const place(__FILE__, __LINE__, "fibers::gather");
-  detail::enter(place);
   std::tuple<detail::kept_outcome<detail::result_of<F>>...> kept;
-  with_task_group(
+  detail::with_gather_group(
       [&](task_group& group) {
         std::apply([&](auto&... child) { (child.start(group, std::forward<F>(callables), place), ...); }, kept);
       },
-      place);
+      [&] { return std::apply([](auto const&... child) { return (child.complete() && ...); }, kept); }, place);
   return std::apply(
       [](auto&... child) { return std::tuple<detail::outcome_of<detail::result_of<F>>...>{child.take()...}; }, kept);
 }
@@ -199,7 +209,7 @@ auto gather(Range&& callables, boost::source_location const& place = BOOST_CURRE
           children.push_back(group.spawn(std::forward<decltype(callable)>(callable), place));
         }
       },
-      place);
+      [&] { return std::all_of(children.begin(), children.end(), detail::is_uninterrupted); }, place);
   std::vector<detail::value_of<result>> values;
   for (auto const& child : children) values.push_back(detail::take_child(child));
   return values;
@@ -208,15 +218,14 @@ auto gather(Range&& callables, boost::source_location const& place = BOOST_CURRE
 template <detail::callable_range Range>
 auto gather(return_exceptions_t, Range&& callables, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
   using result = detail::result_of<std::ranges::range_reference_t<Range>>;
-  detail::enter(place);
   std::list<detail::kept_outcome<result>, detail::allocator<detail::kept_outcome<result>>> kept;
-  with_task_group(
+  detail::with_gather_group(
       [&](task_group& group) {
         for (auto&& callable : callables) {
           kept.emplace_back().start(group, std::forward<decltype(callable)>(callable), place);
         }
       },
-      place);
+      [&] { return std::all_of(kept.begin(), kept.end(), [](auto const& child) { return child.complete(); }); }, place);
   std::vector<detail::outcome_of<result>> outcomes;
   for (auto& child : kept) outcomes.push_back(child.take());
   return outcomes;

@@ -52,9 +52,9 @@ class race_course {
   /// there is a winner, a request stays pending instead.
   void run(std::function<void(task_group&)> const& start);
 
-  /// For the callables: true for the first, unless the caller was cancelled before; it then says how it ended. The
-  /// others are cancelled.
-  bool win(task_group& group);
+  /// For the callables: true for the first one to end, which then says how it ended. The others are cancelled. A result
+  /// wins also while the group is going down, so that what was completed is not lost; other ends do not then.
+  bool win(task_group& group, ending how);
   void failed(std::exception_ptr error) noexcept { error_ = std::move(error); }
   /// For one that failed, but has not won.
   void report(std::exception_ptr const& error) const noexcept;
@@ -76,18 +76,18 @@ auto racer(race_course& course, task_group& group, result_slot<Result>& result, 
     } catch (abi::__forced_unwind&) {
       throw;
     } catch (cancelled_error const&) {
-      if (course.win(group)) course.failed(std::current_exception());
+      if (course.win(group, ending::cancelled)) course.failed(std::current_exception());
       throw;
     } catch (...) {
       auto const error = std::current_exception();
-      if (course.win(group)) {
+      if (course.win(group, ending::failed)) {
         course.failed(error);
       } else {
         course.report(error);
       }
       return;
     }
-    if (!course.win(group)) return;
+    if (!course.win(group, ending::returned)) return;
     result.fill([&]() -> Result {
       if constexpr (std::same_as<own, Result>) {
         return mine.move_out();
@@ -102,12 +102,15 @@ auto racer(race_course& course, task_group& group, result_slot<Result>& result, 
 
 }  // namespace detail
 
-/// Calls all of them at once, in the tasks of a group. The first to end, with a result or an error, decides: the others
-/// are cancelled and waited for, and that result is returned or that error thrown. If the results are of different
-/// types, it is a std::variant of them. A callable that is cancelled before it has what it waits for takes nothing:
-/// with fibers' own operations nothing is lost, save the result of one that ends at the same moment as the winner.
-/// Errors of those that lost go to the hook for unhandled exceptions. Suspends; if the caller is cancelled, so are all
-/// of them.
+/// Calls all of them concurrently, in the tasks of a group. The first to end, with a result or an error, wins: the others
+/// are cancelled and waited for, and that result is returned or that error thrown. Results of different types are
+/// returned as a std::variant of them.
+///
+/// May suspend; cancellation point: if the caller is cancelled, so are all callables. If one of them has completed
+/// nevertheless, its result is returned, and the cancellation stays pending. A callable whose wait is cancelled takes
+/// nothing. One case loses a result by nature: two callables that complete at the same moment, of which one wins. To
+/// take an item from the first of several queues, use get_any(), which takes from exactly one. Errors of the losers go
+/// to the hook for unhandled exceptions.
 template <detail::callable_body... F>
 requires(sizeof...(F) > 0) auto race(F&&... callables) -> typename detail::race_result<detail::result_of<F>...>::type {
   boost::source_location const place(__FILE__, __LINE__, "fibers::race");

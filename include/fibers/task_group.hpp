@@ -41,8 +41,10 @@ class task_group : private detail::task_parent {
   task_group(task_group const&) = delete;
   task_group& operator=(task_group const&) = delete;
 
-  /// Spawns a child. Throws what fibers::spawn() throws, and invalid_state_error if the group is going down, because a
-  /// child failed or stop() was called. Does not suspend. For the body and the children, on any of their threads.
+  /// Spawns a child. In a group that was stopped by stop(), the child is cancelled before it begins.
+  ///
+  /// Does not suspend. For the body and the children. Throws what fibers::spawn() throws, and invalid_state_error if the
+  /// group is going down because it, or a child of it, failed or was cancelled.
   template <detail::body F>
   task_handle<detail::result_of<F>> spawn(F&& callable, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
     return spawn(std::string_view(), std::forward<F>(callable), place);
@@ -87,18 +89,19 @@ class task_group : private detail::task_parent {
   bool going_down() const;
 
   detail::task_state& owner_;
-  detail::cancel_frame& frame_;  // of the owner, in which the group stands
-  unsigned const level_;         // of requests there, when it was entered
+  detail::cancel_scope scope_;
+  std::uint32_t const deliveries_before_;  // of the owner's requests, when the group was entered
   boost::source_location const& place_;
 
   mutable detail::spinlock lock_;     // guards what follows
   child_list children_;               // have not ended; the group shares in owning them
   child_list failed_;                 // in the order in which they failed; likewise
   detail::waiter* waiter_ = nullptr;  // of the owner, while it waits for children_ to be empty
-  bool aborting_ = false;             // the children were cancelled, and no new ones may come
-  bool asked_owner_ = false;          // to cancel: that request must be taken back
+  bool aborting_ = false;             // the children were cancelled
+  bool asked_owner_ = false;          // to cancel
   bool stopped_ = false;
-  cancelled_error own_request_;  // if so
+  bool quiet_ = false;           // stop() was what began it: new children are cancelled before they begin
+  cancelled_error own_request_;  // of stop()
   bool closed_ = false;
   unsigned round_ = 0;  // of cancelling all children
 };

@@ -57,8 +57,7 @@ class timeout_scope : private detail::timer {
   static void expire(timer& due) noexcept;
 
   detail::task_state& task_;
-  detail::cancel_frame& frame_;  // in which the block stands
-  unsigned const level_;         // of requests there, when it was entered
+  detail::cancel_scope scope_;
   bool left_ = false;
   bool expired_ = false;
   time_point deadline_;

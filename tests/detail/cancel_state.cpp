@@ -5,20 +5,30 @@
 
 using fibers::cancelled_error;
 using fibers::detail::cancel_frame;
+using fibers::detail::cancel_scope;
 using fibers::detail::cancel_state;
-using fibers::detail::request_stage;
 
 namespace {
+
 void request(cancel_state& state, char const* message = "") {
-  state.request(state.outermost(), cancelled_error(message));
+  state.request(state.outermost().base, cancelled_error(message));
 }
+
+// What a scope that is entered now measures itself against.
+unsigned level(cancel_state& state) {
+  cancel_scope scope;
+  state.enter(scope, 0);
+  CHECK(cancel_state::leave_quietly(scope));
+  return scope.level;
+}
+
 }  // namespace
 
 TEST_CASE("cancel_state: begins with nothing") {
   cancel_state state;
   CHECK_FALSE(state.deliverable());
   CHECK(state.count() == 0);
-  CHECK(state.level() == 0);
+  CHECK(level(state) == 0);
   CHECK(state.uncancel() == 0);
   CHECK(&state.innermost() == &state.outermost());
 }
@@ -81,37 +91,186 @@ TEST_CASE("cancel_state: uncancel does not take back what a withdrawn wait will 
   request(state, "a");
   state.take();
   CHECK(state.uncancel() == 0);
-  CHECK(state.innermost().stage == request_stage::taken);
+  CHECK(state.innermost().taken);
   CHECK(state.deliver().message() == "a");
 }
 
 TEST_CASE("cancel_state: the level of a scope that is entered counts what was thrown, not what is pending") {
   cancel_state state;
   request(state);
-  CHECK(state.level() == 0);
+  CHECK(level(state) == 0);
   state.deliver();
-  CHECK(state.level() == 1);
+  CHECK(level(state) == 1);
   request(state);
-  CHECK(state.level() == 1);
+  CHECK(level(state) == 1);
   state.deliver();
-  CHECK(state.level() == 2);
+  CHECK(level(state) == 2);
   state.uncancel();
-  CHECK(state.level() == 1);
+  CHECK(level(state) == 1);
 }
 
-TEST_CASE("cancel_state: a request that was counted can be made pending again, but replaces none") {
+TEST_CASE("cancel_state: what was delivered can be made pending again, for the scopes that are still there") {
   cancel_state state;
-  state.rearm(cancelled_error("back"));
+  auto const before = state.deliveries();
+  state.restore(before);
+  CHECK_FALSE(state.deliverable());  // nothing was delivered
+  request(state, "stop");
+  state.deliver();
+  state.restore(before);
   CHECK(state.deliverable());
-  CHECK(state.count() == 0);
-  state.rearm(cancelled_error("other"));
-  CHECK(state.deliver().message() == "back");
+  CHECK(state.count() == 1);
+  CHECK(state.deliver().message() == "stop");
+  state.restore(state.deliveries());
+  CHECK_FALSE(state.deliverable());  // nothing was delivered since
+
+  state.restore(before, cancel_state::message::forget);
+  CHECK(state.deliver().message().empty());
+}
+
+TEST_CASE("cancel_state: a scope that is left takes back its own request, pending or delivered, and no other") {
+  bool const delivered = GENERATE(false, true);
+  bool const swallowed_before = GENERATE(false, true);
+  CAPTURE(delivered, swallowed_before);
+  cancel_state state;
+  if (swallowed_before) request(state), state.deliver();
+  cancel_scope scope;
+  state.enter(scope, 0);
+  state.request(scope, cancelled_error("own"));
+  if (delivered) CHECK(state.deliver().message() == "own");
+  CHECK(state.leave(scope));
+  CHECK_FALSE(state.deliverable());
+  CHECK(state.count() == (swallowed_before ? 1 : 0));
+}
+
+TEST_CASE("cancel_state: of a scope's request and one from outside, the latter is thrown, and stays") {
+  bool const own_first = GENERATE(false, true);
+  CAPTURE(own_first);
+  cancel_state state;
+  cancel_scope scope;
+  state.enter(scope, 0);
+  if (own_first) state.request(scope, cancelled_error("own"));
+  request(state, "outside");
+  if (!own_first) state.request(scope, cancelled_error("own"));
+  SECTION("delivered together") { CHECK(state.deliver().message() == "outside"); }
+  SECTION("not delivered before the scope is left") {
+    CHECK_FALSE(state.leave(scope));
+    CHECK(state.deliver().message() == "outside");
+  }
+  CHECK(state.count() >= 1);
+}
+
+TEST_CASE("cancel_state: a delivery that is restored is dropped with its scope") {
+  cancel_state state;
+  request(state);
+  state.deliver();  // swallowed long ago
+  cancel_scope scope;
+  state.enter(scope, 0);
+  auto const before = state.deliveries();
+  state.request(scope, cancelled_error("own"));
+  state.deliver();
+  state.restore(before);
+  CHECK(state.deliverable());
+  CHECK(state.leave(scope));
+  CHECK_FALSE(state.deliverable());
+  CHECK(state.count() == 1);
+}
+
+TEST_CASE("cancel_state: while exceptions unwind the stack, only scopes that were entered since are served") {
+  cancel_state state;
+  cancel_scope before, since;
+  state.enter(before, 0);
+  state.enter(since, 1);
+  request(state, "outside");
+  state.request(before, cancelled_error("before"));
+  CHECK(state.deliverable(0));
+  CHECK_FALSE(state.deliverable(1));
+  state.request(since, cancelled_error("since"));
+  CHECK(state.deliverable(1));
+  CHECK_FALSE(state.deliverable(2));
+  CHECK(state.deliver(1).message() == "since");
+  CHECK_FALSE(state.deliverable(1));
+  CHECK(state.leave(since));  // what it cannot deliver is not its matter
+  CHECK_FALSE(state.leave(before));
+  CHECK(state.deliver().message() == "outside");
+}
+
+TEST_CASE("cancel_state: a request that the running task made of itself is known until it is delivered") {
+  cancel_state state;
+  state.request(state.outermost().base, {}, true);
+  CHECK(state.cancelled_itself());
+  request(state);
+  CHECK(state.cancelled_itself());
+  state.deliver();
+  CHECK_FALSE(state.cancelled_itself());
+  request(state);
+  CHECK_FALSE(state.cancelled_itself());
+}
+
+TEST_CASE("cancel_state: a stop token that is taken after a request is stopped already, before one is not") {
+  cancel_state state;
+  auto const before = state.stop_token();
+  CHECK_FALSE(before.stop_requested());
+  request(state);
+  state.next_to_stop().request_stop();
+  CHECK(before.stop_requested());
+  CHECK_FALSE(state.has_tokens());
+  CHECK(state.stop_token().stop_requested());
+  state.deliver();
+  CHECK(state.stop_token().stop_requested());
+  state.uncancel();
+  CHECK_FALSE(state.stop_token().stop_requested());
+}
+
+TEST_CASE("cancel_state: a stop token belongs to the scope in which it was taken") {
+  cancel_state state;
+  auto const outside = state.stop_token();
+  cancel_scope scope;
+  state.enter(scope, 0);
+  auto const inside = state.stop_token();
+  auto const stop_all = [&] {
+    for (auto source = state.next_to_stop(); source.stop_possible(); source = state.next_to_stop()) {
+      source.request_stop();
+    }
+  };
+  SECTION("a request of that scope stops it alone") {
+    state.request(scope, {});
+    stop_all();
+    CHECK(inside.stop_requested());
+    CHECK_FALSE(outside.stop_requested());
+    state.leave(scope);
+    CHECK_FALSE(state.stop_token().stop_requested());
+  }
+  SECTION("a request from outside stops both") {
+    request(state);
+    stop_all();
+    CHECK(inside.stop_requested());
+    CHECK(outside.stop_requested());
+  }
+  SECTION("nothing stops it once the scope is left") {
+    state.leave(scope);
+    request(state);
+    stop_all();
+    CHECK_FALSE(inside.stop_requested());
+    CHECK(outside.stop_requested());
+  }
+  SECTION("a shield delays it, and those inside are not stopped") {
+    cancel_frame shield;
+    state.open(shield, 0);
+    auto const shielded = state.stop_token();
+    request(state);
+    stop_all();
+    CHECK_FALSE(outside.stop_requested());
+    state.close(shield);
+    stop_all();
+    CHECK(outside.stop_requested());
+    CHECK_FALSE(shielded.stop_requested());
+  }
 }
 
 TEST_CASE("cancel_state: a shield holds requests from outside back until it is gone") {
   cancel_state state;
   cancel_frame shield;
-  state.open(shield);
+  state.open(shield, 0);
   request(state, "outside");
   CHECK_FALSE(state.deliverable());
   CHECK(state.count() == 1);
@@ -124,7 +283,7 @@ TEST_CASE("cancel_state: what was pending before a shield waits behind it, too")
   cancel_state state;
   request(state, "before");
   cancel_frame shield;
-  state.open(shield);
+  state.open(shield, 0);
   CHECK_FALSE(state.deliverable());
   state.close(shield);
   CHECK(state.deliver().message() == "before");
@@ -133,15 +292,15 @@ TEST_CASE("cancel_state: what was pending before a shield waits behind it, too")
 TEST_CASE("cancel_state: a scope inside a shield is served at once, and sees nothing of what waits outside") {
   cancel_state state;
   cancel_frame shield;
-  state.open(shield);
+  state.open(shield, 0);
   request(state, "outside");
-  CHECK(state.level() == 0);
-  state.request(shield, cancelled_error("deadline"));
+  CHECK(level(state) == 0);
+  state.request(shield.base, cancelled_error("deadline"));
   CHECK(state.deliverable());
   CHECK(state.count() == 2);
   CHECK(state.deliver().message() == "deadline");
-  CHECK(state.level() == 1);
-  CHECK(state.uncancel(shield) == 0);
+  CHECK(level(state) == 1);
+  CHECK(state.uncancel() == 1);
   state.close(shield);
   CHECK(state.count() == 1);
   CHECK(state.deliver().message() == "outside");
@@ -150,8 +309,8 @@ TEST_CASE("cancel_state: a scope inside a shield is served at once, and sees not
 TEST_CASE("cancel_state: a shield that closes takes back what was asked for inside it") {
   cancel_state state;
   cancel_frame shield;
-  state.open(shield);
-  state.request(shield, cancelled_error("inside"));
+  state.open(shield, 0);
+  state.request(shield.base, cancelled_error("inside"));
   state.close(shield);
   CHECK(state.count() == 0);
   CHECK_FALSE(state.deliverable());
@@ -160,14 +319,14 @@ TEST_CASE("cancel_state: a shield that closes takes back what was asked for insi
 TEST_CASE("cancel_state: shields nest, and only the innermost frame is served") {
   cancel_state state;
   cancel_frame outer, inner;
-  state.open(outer);
-  state.open(inner);
-  state.request(outer, cancelled_error("a scope between them"));
+  state.open(outer, 0);
+  state.open(inner, 0);
+  state.request(outer.base, cancelled_error("a scope between them"));
   request(state, "outside");
   CHECK_FALSE(state.deliverable());
   state.close(inner);
   CHECK(state.deliver().message() == "a scope between them");
-  state.uncancel(outer);
+  state.uncancel();
   state.close(outer);
   CHECK(state.deliver().message() == "outside");
   CHECK(state.count() == 1);
@@ -177,8 +336,8 @@ TEST_CASE("cancel_state: uncancel without a frame takes the innermost that has a
   cancel_state state;
   request(state, "outside");
   cancel_frame shield;
-  state.open(shield);
-  state.request(shield, cancelled_error("inside"));
+  state.open(shield, 0);
+  state.request(shield.base, cancelled_error("inside"));
   CHECK(state.uncancel() == 1);
   CHECK(shield.count == 0);
   CHECK_FALSE(state.deliverable());

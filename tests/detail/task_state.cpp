@@ -111,23 +111,6 @@ TEST_CASE("task_state: its name is the one given last, else made of its number")
   CHECK(renamed == unnamed);
 }
 
-TEST_CASE("task_state: a stop token asked for after a request is stopped already, before one is not") {
-  bool before = true, at_request = false, after = false;
-  run_virtual([&] {
-    auto task = fibers::spawn([] {});
-    auto const token = state_of(task).stop_token();
-    before = token.stop_requested();
-    task.cancel();
-    at_request = token.stop_requested();
-    auto other = fibers::spawn([] {});
-    other.cancel();
-    after = state_of(other).stop_token().stop_requested();
-  });
-  CHECK_FALSE(before);
-  CHECK(at_request);
-  CHECK(after);
-}
-
 TEST_CASE("task_state: an exception is described by what it says, or by its type") {
   CHECK(description(std::runtime_error("disk full")) == "disk full");
   CHECK(description(fibers::cancelled_error("stop")) == "cancelled: stop");

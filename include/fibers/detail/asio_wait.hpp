@@ -128,7 +128,7 @@ class asio_operation_base : public told_waiter, private asio_told_operation {
 
   /// Throws the request that aborted the operation, if one did.
   void throw_request(std::size_t transferred) {
-    if (!told_ || !task().cancels().deliverable()) return;
+    if (!told_ || !has_request(task())) return;
     auto request = take_request(task());
     request.transferred(transferred);
     throw request;

@@ -1,39 +1,62 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// The requests to cancel one task: how many there are, and whether one waits to be thrown.
+// The cancellation requests of one task: how many were made, by which party, and which of them are pending.
 //
-//   none --request--> pending --take--> taken --thrown--> none      (taken --put back--> pending)
-//                        '---------- uncancel to 0 -----> none
+//   none --request--> pending --take--> taken --deliver--> none      (taken --put_back--> pending)
+//                        '---- the scope is left, or uncancel to 0 ---> none
 //
-// A request that meets one which is pending or taken only raises the count: they are thrown as one. So a request is
-// thrown once, and clean-up may then wait undisturbed.
+// A party is a cancel_scope: a timeout or a group for its own request, or the base of a frame for all requests from
+// outside. Each scope knows whether its own request is still pending, so a scope that is left withdraws exactly its own.
+// Pending requests are delivered together, as one cancelled_error, that of the outermost scope. Delivery is
+// edge-triggered: clean-up then waits undisturbed until a further request arrives.
 //
-// A shield opens a new frame. A request goes to the frame of the scope that made it: the outermost if it comes from
-// outside, else the one in which the timeout or group was entered. Only the innermost frame is served: what goes to
-// an outer one waits there until the shields around it are gone. Levels are counted per frame, so that a scope inside a
-// shield does not see what waits outside.
+// A shield opens a new frame, and only the innermost frame delivers. A scope's request is recorded in the frame in which
+// the scope was entered; a request from outside in the outermost frame.
 //
-// While an exception unwinds the stack, another one that came out of it would end the program: then nothing is thrown,
-// save to a scope inside a shield that was opened since, which is what catches it.
+// While an exception unwinds the stack, another exception must not leave the destructor that runs. A request is
+// therefore delivered only if its scope was entered since that unwinding began, and thus catches it.
 //
-// Guarded by the lock of the task; deliverable() and count() may be asked without it.
+// Guarded by the task's lock, except deliverable() and count(). The stack of scopes belongs to the task's own thread.
 
 #include <atomic>
 #include <cstdint>
 #include <fibers/error.hpp>
+#include <stop_token>
 
 namespace fibers::detail {
 
-enum class request_stage : std::uint8_t { none, pending, taken };
+struct cancel_frame;
+
+/// A party that requests cancellation: a timeout or a group of the task itself, or the base of a frame.
+/// Entered and left in LIFO order.
+struct cancel_scope {
+  cancel_frame* frame = nullptr;
+  cancel_scope* outer = nullptr;   // in the same frame
+  unsigned unwinding = 0;          // exceptions that were unwinding the stack at entry
+  unsigned level = 0;              // the frame's count at entry, without what was pending
+  unsigned pending = 0;            // own requests that are not delivered yet
+  std::uint32_t delivered_at = 0;  // the delivery that had the latest of them; 0: none had
+  bool requested = false;          // was there any?
+  bool by_itself = false;          // did the running task itself make one of those that are pending?
+  cancelled_error error = {};      // of the latest request
+
+  // A stop token that was taken in this scope, and not stopped yet.
+  std::stop_source stop{std::nostopstate};
+  cancel_scope* next_with_token = nullptr;
+};
 
 struct cancel_frame {
+  cancel_frame() noexcept { base.frame = this; }
+  cancel_frame(cancel_frame const&) = delete;
+  cancel_frame& operator=(cancel_frame const&) = delete;
+
   cancel_frame* outer = nullptr;
-  unsigned unwinding = 0;  // how many exceptions were unwinding the stack when it was opened
-  unsigned count = 0;      // requests not taken back by uncancel
-  unsigned fresh = 0;      // those of them that were not thrown yet: at most one batch, of which one is thrown
-  request_stage stage = request_stage::none;
-  cancelled_error error = {};  // what is, or will be, thrown
+  cancel_scope base;
+  cancel_scope* innermost = &base;
+  unsigned count = 0;    // requests that were not taken back by uncancel
+  unsigned pending = 0;  // of all its scopes
+  bool taken = false;    // a wait was withdrawn, and throws what is pending once the task runs
 };
 
 class cancel_state {
@@ -42,48 +65,77 @@ class cancel_state {
   cancel_state(cancel_state const&) = delete;
   cancel_state& operator=(cancel_state const&) = delete;
 
-  /// Is there a request that the next suspension point should throw? Without the lock: the answer may be old if another
-  /// thread is just asking; that thread will then also wake the task.
+  /// Is a request pending in the innermost frame? Without the lock, so the answer may be out of date while another
+  /// thread makes a request; that thread then also wakes the task.
   bool deliverable() const noexcept { return deliverable_.load(std::memory_order_relaxed); }
+  /// As deliverable(), for a task whose stack so many exceptions are unwinding. Under lock.
+  bool deliverable(unsigned unwinding) const noexcept;
   unsigned count() const noexcept { return count_.load(std::memory_order_relaxed); }
 
   cancel_frame& outermost() noexcept { return outermost_; }
   cancel_frame& innermost() noexcept { return *innermost_; }
 
-  /// A scope's request goes to its frame, one from outside to the outermost.
-  void request(cancel_frame& frame, cancelled_error error) noexcept;
+  /// Enters a scope in the innermost frame. Own thread.
+  void enter(cancel_scope& scope, unsigned unwinding) noexcept;
+  /// Leaves the innermost scope without the lock. False, and nothing is done, if that needs leave(). Own thread.
+  [[nodiscard]] static bool leave_quietly(cancel_scope& scope) noexcept {
+    if (scope.requested || scope.stop.stop_possible()) return false;
+    scope.frame->innermost = scope.outer;
+    return true;
+  }
+  /// Leaves the innermost scope and takes its request back, delivered or not. Returns whether a cancelled_error that
+  /// leaves it now is due to its own request only: no request that can be delivered here has arrived since its entry.
+  bool leave(cancel_scope& scope) noexcept;
 
-  /// Taken for a task that is suspended: its wait was withdrawn, and it will throw this once it runs.
+  /// Records a request of this scope; of a frame's base if it comes from outside.
+  void request(cancel_scope& scope, cancelled_error error, bool by_itself = false) noexcept;
+
+  /// The wait of the suspended task was withdrawn; the task throws what is pending once it runs.
   void take() noexcept;
-
-  /// What a scope that is entered now measures itself against: what was asked for and thrown before.
-  unsigned level() const noexcept { return innermost_->count - innermost_->fresh; }
-
-  /// What was taken is pending again: the wait had what it waited for after all.
+  /// What was taken is pending again: the wait had completed after all.
   void put_back() noexcept;
 
-  /// Spends the request that is pending or taken, which is thrown now, or passed on to a task that is waited for.
-  cancelled_error deliver() noexcept;
+  /// Spends what is pending and may be thrown while so many exceptions unwind the stack.
+  cancelled_error deliver(unsigned unwinding = 0) noexcept;
+  /// Identifies the deliveries that happen from now on.
+  std::uint32_t deliveries() const noexcept { return deliveries_; }
+  enum class message : bool { forget, keep };
+  /// What was delivered since then to scopes that are still there, is pending again.
+  void restore(std::uint32_t deliveries_before, message text = message::keep) noexcept;
 
-  /// Lowers the count of `frame`, never below 0; at 0 a pending request is dropped. Returns what is left there.
-  unsigned uncancel(cancel_frame& frame) noexcept;
-
-  /// uncancel() for the innermost frame that has a count. Returns what is left in all.
+  /// Lowers the count, never below 0, of the innermost frame that has one; at 0 pending requests are dropped. Returns
+  /// the count that is left in all frames.
   unsigned uncancel() noexcept;
 
-  /// Makes a request pending that was counted already, unless one is.
-  void rearm(cancelled_error error) noexcept;
+  /// Has the task itself requested its cancellation, and not reached a suspension point since?
+  bool cancelled_itself() const noexcept { return outermost_.base.pending > 0 && outermost_.base.by_itself; }
 
-  void open(cancel_frame& shield) noexcept;
+  void open(cancel_frame& shield, unsigned unwinding) noexcept;
   void close(cancel_frame& shield) noexcept;
+
+  /// A token that is stopped once a request can be delivered to the innermost scope; at once if one has been since the
+  /// scope was entered, and was not taken back. Throws std::bad_alloc.
+  std::stop_token stop_token();
+  bool has_tokens() const noexcept { return with_token_ != nullptr; }
+  /// Takes out the source of a token that is to be stopped now, by the caller, without the lock; without a state: none.
+  std::stop_source next_to_stop() noexcept;
+
+  /// The latest act of cancelling that has reached this task: each asks a task once.
+  std::uint64_t round = 0;
 
  private:
   void changed() noexcept {
-    deliverable_.store(innermost_->stage == request_stage::pending, std::memory_order_relaxed);
+    deliverable_.store(innermost_->pending > 0 && !innermost_->taken, std::memory_order_relaxed);
   }
+  static bool has_pending(cancel_scope const& scope) noexcept;
+  void lower(cancel_frame& frame) noexcept;
+  void drop(cancel_scope& scope, unsigned requests) noexcept;
+  void forget_token(cancel_scope& scope) noexcept;
 
   cancel_frame outermost_;
   cancel_frame* innermost_ = &outermost_;
+  cancel_scope* with_token_ = nullptr;
+  std::uint32_t deliveries_ = 0;
   std::atomic<unsigned> count_ = 0;  // of all frames
   std::atomic<bool> deliverable_ = false;
 };

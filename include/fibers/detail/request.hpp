@@ -9,20 +9,38 @@
 //   it waits for an operation (asio)            that is asked to end; the wait goes on, and the request stays pending
 //   anything else                               the request stays pending for the next suspension point
 
+#include <cstdint>
 #include <fibers/detail/task_state.hpp>
 #include <span>
 
 namespace fibers::detail {
 
-/// From outside. Any thread. False, and nothing has changed, if the task has ended.
-bool request_cancel(task_state& task, cancelled_error error) noexcept;
+/// One act of cancelling. It asks each task once, however many ways lead to that task, so that its cost is linear in the
+/// tasks that it reaches.
+class cancel_round {
+ public:
+  cancel_round() noexcept;
+  /// For an owner that waits for what it cancels. A request is not forwarded to the owner: a task that waits for the
+  /// owner, directly or through others, has its wait withdrawn instead, since it would never learn of the request.
+  explicit cancel_round(task_state* owner) noexcept : cancel_round() { owner_ = owner; }
+  /// Continues the latest one that has reached this task.
+  static cancel_round of(task_state& task) noexcept;
 
-/// From a scope of the task itself, entered in this frame. The task's own thread.
-void request_cancel(task_state& task, cancel_frame& scope, cancelled_error error) noexcept;
+  std::uint64_t number() const noexcept { return number_; }
+  task_state const* owner() const noexcept { return owner_; }
 
-/// From the owner, which waits for the task from now on and cannot be cut short. If the task waits for the owner,
-/// directly or through others, it would never learn of a request that is passed on: then its wait is withdrawn.
-void request_end(task_state& task, task_state* owner, cancelled_error error) noexcept;
+ private:
+  explicit cancel_round(std::uint64_t number) noexcept : number_(number) {}
+
+  std::uint64_t number_;
+  task_state const* owner_ = nullptr;
+};
+
+/// From outside. Thread-safe. Returns false, and nothing has changed, if the task has ended.
+bool request_cancel(task_state& task, cancelled_error error, cancel_round const& round = {}) noexcept;
+
+/// From a scope of the task itself. The task's own thread.
+void request_cancel(task_state& task, cancel_scope& scope, cancelled_error error) noexcept;
 
 /// The way from a task along what it waits for. Any may wait in a circle that does not lead back to the first: so a
 /// second step goes half as fast, and meets the first one in there. Tasks of this thread's loop.
@@ -44,11 +62,16 @@ class wait_path {
   bool odd_ = false;
 };
 
-/// What a scope that the task enters now measures itself against. Other threads may just be counting their requests.
-unsigned request_level(task_state& task) noexcept;
+/// Enters a scope of the running task.
+void enter_scope(task_state& task, cancel_scope& scope) noexcept;
+/// Leaves it; see cancel_state::leave().
+bool leave_scope(task_state& task, cancel_scope& scope) noexcept;
 
 /// Decides about what is pending. The task's own thread; it is not running.
-void serve_request(task_state& task) noexcept;
+void serve_request(task_state& task, cancel_round const& round) noexcept;
+
+/// Stops the tokens whose scope has a request that can be delivered. Their callbacks run here.
+void stop_tokens(task_state& task) noexcept;
 
 /// The message and the place, with the running task as the one who asks. Where there is no memory for that, a request
 /// comes without: it must not be lost.

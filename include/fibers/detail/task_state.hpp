@@ -13,7 +13,7 @@
 //
 // Who may touch what:
 //   the loop's own thread       context_, next_ready_, waiter_, stage_ (others may ask for finished only), locals_
-//   anyone, under lock()        cancels(), observers_, extras_ (name, stop source, callbacks)
+//   anyone, under lock()        cancels(), observers_, extras_ (name, callbacks)
 //   anyone, once finished()     the outcome
 
 #include <atomic>
@@ -32,8 +32,6 @@
 #include <fibers/error.hpp>
 #include <functional>
 #include <memory>
-#include <optional>
-#include <stop_token>
 #include <string>
 
 namespace fibers {
@@ -124,11 +122,6 @@ class task_state : public from_memory,
   }
   boost::source_location const& spawned_at() const noexcept { return spawned_at_; }
 
-  /// Asked to stop at the first request to cancel.
-  std::stop_token stop_token();
-
-  std::optional<std::stop_source> stop_source() const;  ///< under lock; empty if nobody has asked for a token
-
   /// As given at spawn or later, else "task-" and its number.
   std::string name();
   void name(std::string name);
@@ -194,7 +187,6 @@ class task_state : public from_memory,
   // What few tasks have.
   struct extras : from_memory {
     std::string name;
-    std::optional<std::stop_source> stop;
     std::unique_ptr<done_callback> callbacks;  // in the order of their registration
     std::shared_ptr<unhandled_exception_hook const> on_unhandled;
   };

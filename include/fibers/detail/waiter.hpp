@@ -34,7 +34,7 @@ enum class claim : std::uint8_t {
 enum class on_cancel : std::uint8_t {
   withdraw,  ///< it ends, and the request is thrown
   tell,      ///< it goes on, and so the request stays pending; but what is waited for is told of it (told_waiter)
-  hold,      ///< the request stays pending: the stack is being unwound, or a destructor waits
+  hold,      ///< the request stays pending: a destructor waits for what must end first
 };
 
 /// The tasks to which a wait passes requests on; it goes on itself. Used on the sleeper's own thread.
@@ -45,6 +45,7 @@ struct awaited_tasks {
 
   // While a request is under way inwards (request.cpp):
   task_state* sleeper = nullptr;
+  std::uint32_t deliveries_before = 0;  // of the sleeper's requests
   awaited_tasks* back = nullptr;
   std::size_t next = 0;
   bool on_path = false;
@@ -84,7 +85,10 @@ class waiter : public wait_entry {
   task_state& task() const noexcept { return task_; }
   boost::source_location const& place() const noexcept { return place_; }
   on_cancel response() const noexcept { return response_; }
-  void response(on_cancel r) noexcept { response_ = r; }
+
+  /// How many exceptions unwind the sleeper's stack: only requests of scopes that were entered since end its wait.
+  unsigned unwinding() const noexcept { return unwinding_; }
+  void unwinding(unsigned exceptions) noexcept { unwinding_ = exceptions; }
 
   /// Passes requests on instead of being withdrawn; null: does not.
   awaited_tasks* awaited() const noexcept { return awaited_; }
@@ -94,6 +98,7 @@ class waiter : public wait_entry {
   task_state& task_;
   boost::source_location const& place_;
   awaited_tasks* awaited_ = nullptr;
+  unsigned unwinding_ = 0;
   std::atomic<claim> claim_ = claim::none;
   on_cancel response_;
 };
