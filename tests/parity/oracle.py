@@ -415,6 +415,7 @@ class Player:
 
     async def op_group(self, env, stmts):
         pending = False
+        before = env.task.cancelling()
         try:
             async with TaskGroup() as group:
                 try:
@@ -423,6 +424,9 @@ class Player:
                     pending = env.task._must_cancel and not group._tasks
         except BaseException as exc:
             self.log(env.task, f"group!{show(exc)}")
+            if (isinstance(exc, BaseExceptionGroup)
+                    and 0 < env.task.cancelling() <= before):
+                self.flag("swallowed")  # asyncio cancels again, without reason
             raise
         finally:
             if pending:         # asyncio does not suspend in an empty group
