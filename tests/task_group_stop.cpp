@@ -2,6 +2,7 @@
 
 // stop(): a group that has what it wanted, and ends early without a fuss; but hides no error and no other cancellation.
 
+#include <fibers/queue.hpp>
 #include <fibers/task_group.hpp>
 #include <fibers/this_task.hpp>
 #include <fibers/timeout.hpp>
@@ -421,4 +422,49 @@ TEST_CASE_METHOD(virtual_time, "stop: an old request that was swallowed before i
     seen(how([&] { owner.get(); }));
   });
   CHECK(seen == "cancelled: old@1, returned@1, returned@1, returned@2, 1@2, returned@2");
+}
+
+TEST_CASE_METHOD(virtual_time, "stop: a child that is spawned by one that was handed its item is accepted, quietly") {
+  run([&] {
+    fibers::queue<int> arrivals;
+    seen(how([&] {
+      with_task_group([&](task_group& group) {
+        group.spawn([&] {
+          for (;;) {
+            int const connection = arrivals.get();
+            group.spawn([&, connection, object = counted()] { seen("handled " + std::to_string(connection)); });
+          }
+        });
+        sleep_for(1s);
+        arrivals.put(1);
+        group.stop();
+      });
+    }));
+    seen(std::to_string(counted::alive) + " left");
+  });
+  CHECK(seen == "returned@1, 0 left@1");
+}
+
+TEST_CASE_METHOD(virtual_time, "stop: once a child has failed, the group refuses further ones") {
+  run([&] {
+    seen(how([&] {
+      with_task_group([&](task_group& group) {
+        group.spawn([] {
+          try {
+            sleep_for(9s);
+          } catch (cancelled_error const&) {
+            throw std::runtime_error("no");
+          }
+        });
+        group.spawn([&] {
+          how([] { sleep_for(9s); });
+          sleep_for(1s);
+          seen(how([&] { group.spawn([] {}); }).substr(0, 53));
+        });
+        this_task::yield();
+        group.stop();
+      });
+    }).substr(0, 18));
+  });
+  CHECK(seen == "failed: fibers: spawn() in a task group that is going@1, failed: task group@1");
 }

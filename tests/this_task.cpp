@@ -5,8 +5,6 @@
 #include <cmath>
 #include <fibers/this_task.hpp>
 #include <mutex>
-#include <stop_token>
-#include <thread>
 
 #include "catch.hpp"
 #include "record.hpp"
@@ -379,65 +377,4 @@ TEST_CASE_METHOD(virtual_time, "uncancel: a body that catches without it keeps t
     seen(std::to_string(child.cancelling()));
   });
   CHECK(seen == "cancelled@0, returned@1, 1@1, 1@1");
-}
-
-// --- stop tokens ---
-
-TEST_CASE_METHOD(virtual_time, "stop_token: asked to stop at the first request, on the thread that cancels") {
-  run([&] {
-    auto const child = spawn([&] {
-      auto const token = this_task::stop_token();
-      std::stop_callback const callback(token, [&] { seen("callback in " + this_task::name()); });
-      seen(token.stop_requested() ? "stop" : "go on");
-      seen(how([] { sleep_for(9s); }));
-      seen(token.stop_requested() && this_task::stop_token().stop_requested() ? "stop" : "go on");
-    });
-    sleep_for(1s);
-    child.cancel();
-    child.cancel();  // no second call
-    seen("main");
-    child.wait();
-  });
-  CHECK(seen == "go on@0, callback in main@1, main@1, cancelled@1, stop@1");
-}
-
-TEST_CASE_METHOD(virtual_time, "stop_token: one that is asked for after the request knows of it") {
-  run([&] {
-    auto const child = spawn([&] {
-      this_task::cancel();
-      seen(this_task::stop_token().stop_requested() ? "stop" : "go on");
-    });
-    child.wait();
-  });
-  CHECK(seen == "stop@0");
-}
-
-TEST_CASE_METHOD(virtual_time, "stop_token: outlives its task, and is not asked to stop by an ordinary end") {
-  std::stop_token token;
-  run([&] {
-    auto const child = spawn([&] { token = this_task::stop_token(); });
-    child.wait();
-    child.cancel();
-  });
-  CHECK_FALSE(token.stop_requested());
-}
-
-TEST_CASE("stop_token: serves a thread that works for the task") {
-  bool stopped = false;
-  fibers::run([&] {
-    auto const child = spawn([&] {
-      std::thread worker([&, token = this_task::stop_token()] {
-        while (!token.stop_requested()) std::this_thread::yield();
-        stopped = true;
-      });
-      try {
-        sleep_for(fibers::no_timeout);
-      } catch (cancelled_error const&) {
-        worker.join();
-      }
-    });
-    this_task::yield();
-    child.cancel_and_wait();
-  });
-  CHECK(stopped);
 }

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
+#include <algorithm>
 #include <atomic>
 #include <fibers/detail/request.hpp>
+#include <fibers/gather.hpp>
 #include <fibers/run.hpp>
 #include <fibers/task.hpp>
+#include <fibers/task_group.hpp>
 #include <fibers/this_task.hpp>
 #include <functional>
 #include <set>
@@ -231,4 +234,79 @@ TEST_CASE("request: passes from a task of one loop to the task of another that i
   other.join();
   CHECK(inner == "through");
   CHECK(outer == "through");
+}
+
+// --- one round asks each task once ---
+
+TEST_CASE("request: one cancel asks each task of a diamond once, however many ways lead to it") {
+  constexpr std::size_t layers = 40;
+  std::vector<int> asked;
+  fibers::run({.clock = fibers::clock_kind::virtual_time}, [&] {
+    std::vector<std::vector<fibers::task_handle<void>>> nodes(layers + 1);
+    for (std::size_t k = nodes.size(); k-- > 0;) {
+      for (int i = 0; i < 2; ++i) {
+        nodes[k].push_back(fibers::spawn([&, k] {
+                             if (k == layers) return fibers::sleep_for(std::chrono::hours(1));
+                             fibers::gather(nodes[k + 1][0], nodes[k + 1][1]);
+                           }).detach());
+      }
+    }
+    fibers::this_task::yield();
+    nodes[0][0].cancel();
+    for (auto& layer : nodes) {
+      for (auto& task : layer) asked.push_back(task.cancelling());
+    }
+    nodes[0][1].cancel();  // another act, so it asks again
+    asked.push_back(nodes[layers][0].cancelling());
+    for (auto& layer : nodes) {
+      for (auto& task : layer) task.wait();
+    }
+  });
+  std::sort(asked.begin(), asked.end());
+  CHECK(asked.front() == 0);  // the other one at the top
+  CHECK(asked.back() == 2);
+  CHECK(std::count(asked.begin(), asked.end(), 1) == static_cast<std::ptrdiff_t>(2 * layers + 1));
+}
+
+TEST_CASE("request: a group that ends asks each member of a chain of joins once") {
+  std::set<int> asked;
+  fibers::run({.clock = fibers::clock_kind::virtual_time}, [&] {
+    std::vector<fibers::task_handle<>> members;
+    fibers::with_task_group([&](fibers::task_group& group) {
+      members.push_back(group.spawn([] { fibers::sleep_for(std::chrono::hours(1)); }));
+      for (int i = 0; i < 100; ++i) members.push_back(group.spawn([next = members.back()] { next.get(); }));
+      fibers::this_task::yield();
+      group.cancel_all();
+    });
+    for (auto const& member : members) asked.insert(member.cancelled() ? member.cancelling() : -1);
+  });
+  CHECK(asked == std::set{1});
+}
+
+TEST_CASE("request: one cancel asks a task of another loop once, though two ways lead to it") {
+  std::atomic<fibers::task_handle<>*> shared = nullptr;
+  std::atomic<int> asked = -1;
+  std::thread other([&] {
+    fibers::run([&] {
+      auto task = fibers::spawn([] { fibers::sleep_for(std::chrono::hours(1)); });
+      fibers::this_task::yield();
+      fibers::task_handle<> handle = task.handle();
+      shared = &handle;
+      task.wait();
+      asked = task.cancelling();
+    });
+  });
+  fibers::run([&] {
+    while (shared == nullptr) std::this_thread::yield();
+    auto const there = *shared;
+    auto const one = fibers::spawn([&] { there.get(); }), two = fibers::spawn([&] { there.get(); });
+    auto const both = fibers::spawn([a = one.handle(), b = two.handle()] { fibers::gather(a, b); });
+    fibers::this_task::yield();
+    both.handle().cancel();
+    both.handle().wait();
+    one.handle().wait();
+    two.handle().wait();
+  });
+  other.join();
+  CHECK(asked == 1);
 }
