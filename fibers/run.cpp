@@ -23,41 +23,80 @@ namespace fibers::detail {
 
 namespace {
 
-// Says, now and then, who is waited for at the end.
-class shutdown_report final : public timer {
+// Does something while tasks that were cancelled at the end of run() take long.
+class shutdown_timer : public timer {
  public:
-  shutdown_report(scheduler& loop, bool virtual_time, duration after)
-      : timer(&report), loop_(loop), virtual_time_(virtual_time), after_(after) {
+  shutdown_timer(shutdown_timer const&) = delete;
+  shutdown_timer& operator=(shutdown_timer const&) = delete;
+
+ protected:
+  shutdown_timer(scheduler& loop, bool virtual_time, duration after, function f)
+      : timer(f), loop_(loop), after_(after), virtual_time_(virtual_time) {
     arm();
   }
-  ~shutdown_report() {
+  ~shutdown_timer() {
     if (armed()) loop_.timers().remove(*this);
   }
-  shutdown_report(shutdown_report const&) = delete;
-  shutdown_report& operator=(shutdown_report const&) = delete;
+  // In virtual time it must not be all that keeps time going: that is a deadlock.
+  void arm_again() {
+    if (!is_alone()) arm();
+  }
+  std::string tasks() const { return to_string(after_) + " waits for tasks that were cancelled"; }
+
+  scheduler& loop_;
+  duration after_;
 
  private:
   void arm() {
     auto const next = deadline_after(after_);
     if (next != time_point::max()) loop_.timers().add(*this, next);
   }
-  static void report(timer& due) noexcept {
-    auto& self = static_cast<shutdown_report&>(due);
-    std::fprintf(stderr, "fibers: run() is over, and since %s waits for tasks that were cancelled:%s\n",
-                 to_string(self.after_).c_str(), self.loop_.describe_tasks().c_str());
-    self.after_ = self.after_ > duration::max() / 2 ? duration::max() : 2 * self.after_;
-    if (!self.is_alone()) self.arm();
-  }
-  // In virtual time it must not be all that keeps time going: that is a deadlock.
   bool is_alone() const {
     auto const is_ready = [](task_state const& task) { return task.stage() != stage::suspended; };
     return virtual_time_ && loop_.timers().empty() &&
            std::none_of(loop_.tasks().begin(), loop_.tasks().end(), is_ready);
   }
 
-  scheduler& loop_;
   bool const virtual_time_;
-  duration after_;
+};
+
+// Reports them, at growing intervals.
+class shutdown_report final : public shutdown_timer {
+ public:
+  shutdown_report(scheduler& loop, bool virtual_time, duration after)
+      : shutdown_timer(loop, virtual_time, after, &report) {}
+
+ private:
+  static void report(timer& due) noexcept {
+    auto& self = static_cast<shutdown_report&>(due);
+    std::fprintf(stderr, "fibers: run() is over, and since %s:%s\n", self.tasks().c_str(),
+                 self.loop_.describe_tasks().c_str());
+    self.after_ = self.after_ > duration::max() / 2 ? duration::max() : 2 * self.after_;
+    self.arm_again();
+  }
+};
+
+void cancel_all(scheduler& loop) {
+  std::vector<task_ptr> tasks;  // the list of the loop changes meanwhile
+  for (auto& task : loop.tasks()) tasks.emplace_back(&task);
+  cancel_round const round;
+  for (auto const& task : tasks) request_cancel(*task, make_request({}, cancel_origin::kind::shutdown, {}), round);
+}
+
+// Cancels them again.
+class second_request final : public shutdown_timer {
+ public:
+  second_request(scheduler& loop, bool virtual_time, duration after)
+      : shutdown_timer(loop, virtual_time, after, &cancel_again) {}
+
+ private:
+  static void cancel_again(timer& due) noexcept {
+    auto& self = static_cast<second_request&>(due);
+    std::fprintf(stderr, "fibers: run() is over, and since %s, which are cancelled again:%s\n", self.tasks().c_str(),
+                 self.loop_.describe_tasks().c_str());
+    cancel_all(self.loop_);
+    self.arm_again();
+  }
 };
 
 [[noreturn]] void give_up(scheduler& loop) {
@@ -83,24 +122,18 @@ void run_main(scheduler& loop, task_state& main) {
   }
 }
 
-void cancel_all(std::vector<task_ptr> const& tasks) {
-  cancel_round const round;
-  for (auto const& task : tasks) request_cancel(*task, make_request({}, cancel_origin::kind::shutdown, {}), round);
-}
-
-void end_what_is_left(scheduler& loop, bool virtual_time, duration report_after) {
-  shutdown_report const report(loop, virtual_time, report_after);
+void end_what_is_left(scheduler& loop, bool virtual_time, run_options const& options) {
+  shutdown_report const report(loop, virtual_time, options.shutdown_report_after);
+  second_request const again(loop, virtual_time, options.cancel_again_after);
   int deadlocks = 0;
   while (!loop.tasks().empty()) {
-    std::vector<task_ptr> left;
-    for (auto& task : loop.tasks()) left.emplace_back(&task);
-    for (auto const& task : left) loop.await(*task);
-    cancel_all(left);
+    for (auto& task : loop.tasks()) loop.await(task);
+    cancel_all(loop);
     // A task that swallows a request and waits again is asked again, but not for ever.
     while (!loop.run()) {
       note_deadlock(loop);
       if (++deadlocks == 3 || loop.given_up()) give_up(loop);
-      cancel_all(left);
+      cancel_all(loop);
     }
   }
 }
@@ -124,6 +157,10 @@ void run(run_options const& options, task_state& main, std::unique_ptr<parker> h
     throw std::invalid_argument(
         "fibers: run_options::shutdown_report_after must be more than nothing; for no report give fibers::no_timeout");
   }
+  if (options.cancel_again_after <= duration::zero()) {
+    throw std::invalid_argument(
+        "fibers: run_options::cancel_again_after must be more than nothing; to cancel once only give fibers::no_timeout");
+  }
   if (options.threads != 1) {
     throw std::invalid_argument("fibers: run_options::threads is " + std::to_string(options.threads) +
                                 ", and only 1 is possible as yet: for more, call run() on threads of your own");
@@ -142,7 +179,7 @@ void run(run_options const& options, task_state& main, std::unique_ptr<parker> h
 
   run_main(loop, main);
   for (auto& watch : loop.watches()) watch.main_ended(loop);
-  end_what_is_left(loop, virtual_time, options.shutdown_report_after);
+  end_what_is_left(loop, virtual_time, options);
   for (auto& watch : loop.watches()) watch.ended(loop);
 
   bool const by_others = main.cancels().count() > 1;

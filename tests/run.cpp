@@ -190,6 +190,7 @@ TEST_CASE("run: options that make no sense are refused, and main is destroyed wi
   }
   refused({.shutdown_report_after = 0s});
   refused({.shutdown_report_after = -1s});
+  refused({.cancel_again_after = 0s});
   CHECK(fibers::run([] { return 5; }) == 5);
 }
 

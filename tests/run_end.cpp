@@ -234,6 +234,50 @@ TEST_CASE("run: says nothing about an end that is quick enough, or if nobody wan
   CHECK(end.text.empty());
 }
 
+TEST_CASE("run: after a time limit its end cancels stubborn tasks again, each time it passes, and says so") {
+  auto const end = in_child([] {
+    int swallowed = 0;
+    fibers::run({.clock = clock_kind::virtual_time, .cancel_again_after = 3s}, [&] {
+      fibers::spawn("stubborn", [&] {
+        while (swallowed < 3) {
+          try {
+            fibers::sleep_for(1h);
+          } catch (cancelled_error const&) {
+            ++swallowed;
+          }
+        }
+      }).detach();
+      fibers::this_task::yield();
+    });
+    if (swallowed != 3) throw std::runtime_error("it was cancelled a different number of times");
+  });
+  CHECK(end.with(0));
+  CHECK(count(end.text, "since 3 s waits for tasks that were cancelled, which are cancelled again:") == 2);
+  CHECK(count(end.text, "'stubborn' waits at run_end.cpp:") == 2);
+}
+
+TEST_CASE("run: cancelling again at the end does not hide a deadlock in virtual time") {
+  auto const end = in_child([] {
+    try {
+      fibers::run({.clock = clock_kind::virtual_time, .cancel_again_after = 3s}, [] {
+        fibers::spawn([] {
+          for (;;) {
+            try {
+              for_ever();
+            } catch (cancelled_error const&) {
+            }
+          }
+        }).detach();
+        fibers::this_task::yield();
+      });
+    } catch (fibers::deadlock_error const&) {
+      return;
+    }
+    throw std::runtime_error("no deadlock was found");
+  });
+  CHECK(end.with(0));
+}
+
 // --- deadlock ---
 
 TEST_CASE("run: in virtual time a deadlock is an error that names the tasks and where they wait") {

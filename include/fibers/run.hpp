@@ -40,6 +40,11 @@ struct run_options {
   /// twice the time.
   duration shutdown_report_after = std::chrono::seconds(10);
 
+  /// A time limit for the end of run(): tasks that run() has cancelled at its end, and that take longer, are cancelled
+  /// again, and again each time this much later; stderr says which. By default they are cancelled once, since a further
+  /// cancellation cuts clean-up short.
+  duration cancel_again_after = no_timeout;
+
   /// Told of exceptions that nobody fetched; none: stderr is.
   unhandled_exception_hook on_unhandled = {};
 };
