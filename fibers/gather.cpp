@@ -17,7 +17,7 @@ void wait_for_all(std::span<task_ptr const> tasks, tolerate errors, boost::sourc
 bool is_uninterrupted(task_base const& child) {
   if (!child || child.cancelled()) return false;
   auto& ended = *task_access::state(child);
-  return ended.cancelled_in_round == 0 || ended.cancels().outermost().base.pending > 0;
+  return ended.cancels().round == 0 || ended.cancels().outermost().pending > 0;
 }
 
 void with_gather_group(std::function<void(task_group&)> const& body, std::function<bool()> const& complete,

@@ -23,59 +23,6 @@ namespace fibers::detail {
 
 namespace {
 
-// Does something while tasks that were cancelled at the end of run() take long.
-class shutdown_timer : public timer {
- public:
-  shutdown_timer(shutdown_timer const&) = delete;
-  shutdown_timer& operator=(shutdown_timer const&) = delete;
-
- protected:
-  shutdown_timer(scheduler& loop, bool virtual_time, duration after, function f)
-      : timer(f), loop_(loop), after_(after), virtual_time_(virtual_time) {
-    arm();
-  }
-  ~shutdown_timer() {
-    if (armed()) loop_.timers().remove(*this);
-  }
-  // In virtual time it must not be all that keeps time going: that is a deadlock.
-  void arm_again() {
-    if (!is_alone()) arm();
-  }
-  std::string tasks() const { return to_string(after_) + " waits for tasks that were cancelled"; }
-
-  scheduler& loop_;
-  duration after_;
-
- private:
-  void arm() {
-    auto const next = deadline_after(after_);
-    if (next != time_point::max()) loop_.timers().add(*this, next);
-  }
-  bool is_alone() const {
-    auto const is_ready = [](task_state const& task) { return task.stage() != stage::suspended; };
-    return virtual_time_ && loop_.timers().empty() &&
-           std::none_of(loop_.tasks().begin(), loop_.tasks().end(), is_ready);
-  }
-
-  bool const virtual_time_;
-};
-
-// Reports them, at growing intervals.
-class shutdown_report final : public shutdown_timer {
- public:
-  shutdown_report(scheduler& loop, bool virtual_time, duration after)
-      : shutdown_timer(loop, virtual_time, after, &report) {}
-
- private:
-  static void report(timer& due) noexcept {
-    auto& self = static_cast<shutdown_report&>(due);
-    std::fprintf(stderr, "fibers: run() is over, and since %s:%s\n", self.tasks().c_str(),
-                 self.loop_.describe_tasks().c_str());
-    self.after_ = self.after_ > duration::max() / 2 ? duration::max() : 2 * self.after_;
-    self.arm_again();
-  }
-};
-
 void cancel_all(scheduler& loop) {
   std::vector<task_ptr> tasks;  // the list of the loop changes meanwhile
   for (auto& task : loop.tasks()) tasks.emplace_back(&task);
@@ -83,20 +30,63 @@ void cancel_all(scheduler& loop) {
   for (auto const& task : tasks) request_cancel(*task, make_request({}, cancel_origin::kind::shutdown, {}), round);
 }
 
-// Cancels them again.
-class second_request final : public shutdown_timer {
+// While tasks that were cancelled at the end of run() take long: reports them, at growing intervals, and cancels them
+// again, at equal ones. One timer serves both, so that in virtual time it can tell whether it is all that keeps time
+// going: that is a deadlock.
+class shutdown_watch final : public timer {
  public:
-  second_request(scheduler& loop, bool virtual_time, duration after)
-      : shutdown_timer(loop, virtual_time, after, &cancel_again) {}
+  shutdown_watch(scheduler& loop, bool virtual_time, run_options const& options)
+      : timer(&fire_due),
+        loop_(loop),
+        virtual_time_(virtual_time),
+        report_interval_(options.shutdown_report_after),
+        again_interval_(options.cancel_again_after),
+        next_report_(deadline_after(report_interval_)),
+        next_again_(deadline_after(again_interval_)) {
+    arm();
+  }
+  ~shutdown_watch() {
+    if (armed()) loop_.timers().remove(*this);
+  }
+  shutdown_watch(shutdown_watch const&) = delete;
+  shutdown_watch& operator=(shutdown_watch const&) = delete;
 
  private:
-  static void cancel_again(timer& due) noexcept {
-    auto& self = static_cast<second_request&>(due);
-    std::fprintf(stderr, "fibers: run() is over, and since %s, which are cancelled again:%s\n", self.tasks().c_str(),
-                 self.loop_.describe_tasks().c_str());
-    cancel_all(self.loop_);
-    self.arm_again();
+  void arm() {
+    auto const next = std::min(next_report_, next_again_);
+    if (next != time_point::max()) loop_.timers().add(*this, next);
   }
+  static void fire_due(timer& due) noexcept {
+    auto& self = static_cast<shutdown_watch&>(due);
+    bool const alone = self.is_alone();
+    if (self.when >= self.next_again_ && !alone) {
+      self.report(self.again_interval_, ", which are cancelled again");
+      cancel_all(self.loop_);
+      self.next_again_ = deadline_after(self.again_interval_);
+    }
+    if (self.when >= self.next_report_) {
+      self.report(self.report_interval_, "");
+      self.report_interval_ = self.report_interval_ > duration::max() / 2 ? duration::max() : 2 * self.report_interval_;
+      self.next_report_ = deadline_after(self.report_interval_);
+    }
+    if (!alone) self.arm();
+  }
+  void report(duration since, char const* what) const noexcept {
+    std::fprintf(stderr, "fibers: run() is over, and since %s waits for tasks that were cancelled%s:%s\n",
+                 to_string(since).c_str(), what, loop_.describe_tasks().c_str());
+  }
+  bool is_alone() const {
+    auto const is_ready = [](task_state const& task) { return task.stage() != stage::suspended; };
+    return virtual_time_ && loop_.timers().empty() &&
+           std::none_of(loop_.tasks().begin(), loop_.tasks().end(), is_ready);
+  }
+
+  scheduler& loop_;
+  bool const virtual_time_;
+  duration report_interval_;
+  duration again_interval_;
+  time_point next_report_;
+  time_point next_again_;
 };
 
 [[noreturn]] void give_up(scheduler& loop) {
@@ -116,15 +106,14 @@ void run_main(scheduler& loop, task_state& main) {
     note_deadlock(loop);
     if (loop.given_up()) give_up(loop);
     auto* const w = main.waiter();
-    bool const may_throw = w->unwinding() <= main.cancels().innermost().base.unwinding;
+    bool const may_throw = w->unwinding() <= main.cancels().innermost().unwinding;
     if (w->response() == on_cancel::hold || !may_throw || !w->try_claim(claim::closed)) give_up(loop);
     wake(*w);
   }
 }
 
 void end_what_is_left(scheduler& loop, bool virtual_time, run_options const& options) {
-  shutdown_report const report(loop, virtual_time, options.shutdown_report_after);
-  second_request const again(loop, virtual_time, options.cancel_again_after);
+  shutdown_watch const watch(loop, virtual_time, options);
   int deadlocks = 0;
   while (!loop.tasks().empty()) {
     for (auto& task : loop.tasks()) loop.await(task);

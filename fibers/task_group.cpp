@@ -35,7 +35,7 @@ void task_group::start(detail::task_state& child, std::string_view name, boost::
           std::string(closed_ ? "over" : "going down, because it or a child of it failed or was cancelled") + " (" +
           detail::to_string(place) + ")");
     }
-    child.cancelled_in_round = round_;
+    child.cancels().round = round_;  // it is not one of those that are being cancelled
     children_.push_back(child);
     intrusive_ptr_add_ref(&child);
   }
@@ -95,10 +95,10 @@ void task_group::abort(cancelled_error const& why) noexcept {
 void task_group::cancel_children(cancelled_error const& why) noexcept {
   detail::cancel_round const round(&owner_);
   std::unique_lock guard(lock_);
-  ++round_;
-  while (!children_.empty() && children_.front().cancelled_in_round != round_) {
+  round_ = round.number();
+  auto left = children_.size();
+  while (left-- > 0 && !children_.empty()) {
     detail::task_ptr const child(&children_.front());
-    child->cancelled_in_round = round_;
     children_.splice(children_.end(), children_, children_.begin());
     guard.unlock();
     request_cancel(*child, why, round);

@@ -84,7 +84,7 @@ task_state* ask_next(awaited_tasks& awaited, cancel_round const& round) noexcept
   while (awaited.next < awaited.tasks.size()) {
     auto& task = *awaited.tasks[awaited.next++];
     if (&task == round.owner() || is_on_path(task)) continue;
-    auto const answer = ask(task, task.cancels().outermost().base, awaited.error, round);
+    auto const answer = ask(task, task.cancels().outermost(), awaited.error, round);
     if (answer == reply::ended) continue;
     awaited.accepted = true;
     if (answer == reply::accepted && is_here(task)) return &task;
@@ -129,7 +129,7 @@ void serve_request(task_state& first, cancel_round const& round) noexcept {
 }
 
 bool request_cancel(task_state& task, cancelled_error error, cancel_round const& round) noexcept {
-  auto const answer = ask(task, task.cancels().outermost().base, std::move(error), round);
+  auto const answer = ask(task, task.cancels().outermost(), std::move(error), round);
   if (answer == reply::accepted && is_here(task)) serve_request(task, round);
   return answer != reply::ended;
 }
@@ -172,7 +172,7 @@ void enter_scope(task_state& task, cancel_scope& scope) noexcept {
 }
 
 bool leave_scope(task_state& task, cancel_scope& scope) noexcept {
-  if (cancel_state::leave_quietly(scope)) return true;
+  if (task.cancels().leave_quietly(scope)) return true;
   std::scoped_lock const guard(task.lock());
   return task.cancels().leave(scope);
 }

@@ -80,7 +80,7 @@ void scheduler::end(task_state& task, ending how) noexcept {
   std::unique_lock guard(task.lock());
   if (how == ending::returned && task.cancels().cancelled_itself()) {
     // What a body returns is its result, whatever others have requested meanwhile; but not what it has itself.
-    task.cancelled_ = task.cancels().deliver();
+    task.cancels().end_with(task.cancels().deliver());
     how = ending::cancelled;
     guard.unlock();
     task.drop_value();

@@ -25,7 +25,7 @@ ending task_state::run() {
   auto how = ending::cancelled;
   if (cancels_.deliverable()) {
     std::scoped_lock const guard(lock_);
-    cancelled_ = cancels_.deliver();
+    cancels_.end_with(cancels_.deliver());
   } else {
     how = call();
   }
@@ -34,7 +34,8 @@ ending task_state::run() {
 }
 
 ending task_state::keep(cancelled_error const& error) noexcept {
-  cancelled_ = error;
+  std::scoped_lock const guard(lock_);
+  cancels_.end_with(error);
   return ending::cancelled;
 }
 
@@ -91,11 +92,11 @@ bool task_state::add_callback(std::unique_ptr<done_callback>& callback) {
 
 std::exception_ptr task_state::error() noexcept {
   looked_at();
-  return ending_ == ending::cancelled ? std::make_exception_ptr(cancelled_) : failure_;
+  return ending_ == ending::cancelled ? std::make_exception_ptr(cancels_.ended_with()) : failure_;
 }
 
 void task_state::throw_ending() {
-  if (ending_ == ending::cancelled) throw cancelled_;
+  if (ending_ == ending::cancelled) throw cancels_.ended_with();
   std::rethrow_exception(failure_);
 }
 

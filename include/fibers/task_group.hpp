@@ -103,7 +103,7 @@ class task_group : private detail::task_parent {
   bool quiet_ = false;           // stop() was what began it: new children are cancelled before they begin
   cancelled_error own_request_;  // of stop()
   bool closed_ = false;
-  unsigned round_ = 0;  // of cancelling all children
+  std::uint64_t round_ = 0;  // the latest of cancelling all children
 };
 
 namespace detail {

@@ -11,14 +11,14 @@ using fibers::detail::cancel_state;
 namespace {
 
 void request(cancel_state& state, char const* message = "") {
-  state.request(state.outermost().base, cancelled_error(message));
+  state.request(state.outermost(), cancelled_error(message));
 }
 
 // What a scope that is entered now measures itself against.
 unsigned level(cancel_state& state) {
   cancel_scope scope;
   state.enter(scope, 0);
-  CHECK(cancel_state::leave_quietly(scope));
+  CHECK(state.leave_quietly(scope));
   return scope.level;
 }
 
@@ -196,7 +196,7 @@ TEST_CASE("cancel_state: while exceptions unwind the stack, only scopes that wer
 
 TEST_CASE("cancel_state: a request that the running task made of itself is known until it is delivered") {
   cancel_state state;
-  state.request(state.outermost().base, {}, true);
+  state.request(state.outermost(), {}, true);
   CHECK(state.cancelled_itself());
   request(state);
   CHECK(state.cancelled_itself());
@@ -295,7 +295,7 @@ TEST_CASE("cancel_state: a scope inside a shield is served at once, and sees not
   state.open(shield, 0);
   request(state, "outside");
   CHECK(level(state) == 0);
-  state.request(shield.base, cancelled_error("deadline"));
+  state.request(shield, cancelled_error("deadline"));
   CHECK(state.deliverable());
   CHECK(state.count() == 2);
   CHECK(state.deliver().message() == "deadline");
@@ -310,7 +310,7 @@ TEST_CASE("cancel_state: a shield that closes takes back what was asked for insi
   cancel_state state;
   cancel_frame shield;
   state.open(shield, 0);
-  state.request(shield.base, cancelled_error("inside"));
+  state.request(shield, cancelled_error("inside"));
   state.close(shield);
   CHECK(state.count() == 0);
   CHECK_FALSE(state.deliverable());
@@ -321,7 +321,7 @@ TEST_CASE("cancel_state: shields nest, and only the innermost frame is served") 
   cancel_frame outer, inner;
   state.open(outer, 0);
   state.open(inner, 0);
-  state.request(outer.base, cancelled_error("a scope between them"));
+  state.request(outer, cancelled_error("a scope between them"));
   request(state, "outside");
   CHECK_FALSE(state.deliverable());
   state.close(inner);
@@ -337,7 +337,7 @@ TEST_CASE("cancel_state: uncancel without a frame takes the innermost that has a
   request(state, "outside");
   cancel_frame shield;
   state.open(shield, 0);
-  state.request(shield.base, cancelled_error("inside"));
+  state.request(shield, cancelled_error("inside"));
   CHECK(state.uncancel() == 1);
   CHECK(shield.count == 0);
   CHECK_FALSE(state.deliverable());

@@ -22,41 +22,38 @@
 #include <atomic>
 #include <cstdint>
 #include <fibers/error.hpp>
+#include <fibers/detail/memory.hpp>
+#include <memory>
 #include <stop_token>
 
 namespace fibers::detail {
 
-struct cancel_frame;
-
 /// A party that requests cancellation: a timeout or a group of the task itself, or the base of a frame.
 /// Entered and left in LIFO order.
 struct cancel_scope {
-  cancel_frame* frame = nullptr;
-  cancel_scope* outer = nullptr;   // in the same frame
-  unsigned unwinding = 0;          // exceptions that were unwinding the stack at entry
+  cancel_scope() noexcept = default;
+  cancel_scope(cancel_scope const&) = delete;
+  cancel_scope& operator=(cancel_scope const&) = delete;
+
+  cancel_scope* outer = nullptr;   // in the same frame; null: this is the base
+  cancelled_error error = {};      // of the latest request
   unsigned level = 0;              // the frame's count at entry, without what was pending
   unsigned pending = 0;            // own requests that are not delivered yet
   std::uint32_t delivered_at = 0;  // the delivery that had the latest of them; 0: none had
-  bool requested = false;          // was there any?
-  bool by_itself = false;          // did the running task itself make one of those that are pending?
-  cancelled_error error = {};      // of the latest request
-
-  // A stop token that was taken in this scope, and not stopped yet.
-  std::stop_source stop{std::nostopstate};
-  cancel_scope* next_with_token = nullptr;
+  std::uint16_t unwinding = 0;     // exceptions that were unwinding the stack at entry
+  bool requested : 1 = false;      // was there any request?
+  bool by_itself : 1 = false;      // did the running task itself make one of those that are pending?
+  bool has_token : 1 = false;      // was a stop token taken in this scope, which is not stopped yet?
 };
 
-struct cancel_frame {
-  cancel_frame() noexcept { base.frame = this; }
-  cancel_frame(cancel_frame const&) = delete;
-  cancel_frame& operator=(cancel_frame const&) = delete;
-
-  cancel_frame* outer = nullptr;
-  cancel_scope base;
-  cancel_scope* innermost = &base;
-  unsigned count = 0;    // requests that were not taken back by uncancel
-  unsigned pending = 0;  // of all its scopes
-  bool taken = false;    // a wait was withdrawn, and throws what is pending once the task runs
+/// What lies between two shields: its base, for all requests from outside, and the scopes in it.
+struct cancel_frame : cancel_scope {
+  bool taken : 1 = false;  // a wait was withdrawn, and throws what is pending once the task runs
+  bool ended : 1 = false;  // the error is that with which the task has ended
+  cancel_frame* outer_frame = nullptr;
+  cancel_scope* innermost = this;
+  unsigned count = 0;        // requests that were not taken back by uncancel
+  unsigned pending_all = 0;  // of all its scopes
 };
 
 class cancel_state {
@@ -67,10 +64,11 @@ class cancel_state {
 
   /// Is a request pending in the innermost frame? Without the lock, so the answer may be out of date while another
   /// thread makes a request; that thread then also wakes the task.
-  bool deliverable() const noexcept { return deliverable_.load(std::memory_order_relaxed); }
+  bool deliverable() const noexcept { return (summary_.load(std::memory_order_relaxed) & 1) != 0; }
   /// As deliverable(), for a task whose stack so many exceptions are unwinding. Under lock.
   bool deliverable(unsigned unwinding) const noexcept;
-  unsigned count() const noexcept { return count_.load(std::memory_order_relaxed); }
+  /// Of all frames. Without the lock.
+  unsigned count() const noexcept { return summary_.load(std::memory_order_relaxed) >> 1; }
 
   cancel_frame& outermost() noexcept { return outermost_; }
   cancel_frame& innermost() noexcept { return *innermost_; }
@@ -78,9 +76,9 @@ class cancel_state {
   /// Enters a scope in the innermost frame. Own thread.
   void enter(cancel_scope& scope, unsigned unwinding) noexcept;
   /// Leaves the innermost scope without the lock. False, and nothing is done, if that needs leave(). Own thread.
-  [[nodiscard]] static bool leave_quietly(cancel_scope& scope) noexcept {
-    if (scope.requested || scope.stop.stop_possible()) return false;
-    scope.frame->innermost = scope.outer;
+  [[nodiscard]] bool leave_quietly(cancel_scope& scope) noexcept {
+    if (scope.requested || scope.has_token) return false;
+    innermost_->innermost = scope.outer;
     return true;
   }
   /// Leaves the innermost scope and takes its request back, delivered or not. Returns whether a cancelled_error that
@@ -108,7 +106,11 @@ class cancel_state {
   unsigned uncancel() noexcept;
 
   /// Has the task itself requested its cancellation, and not reached a suspension point since?
-  bool cancelled_itself() const noexcept { return outermost_.base.pending > 0 && outermost_.base.by_itself; }
+  bool cancelled_itself() const noexcept { return outermost_.pending > 0 && outermost_.by_itself; }
+
+  /// Keeps the error with which the task ends.
+  void end_with(cancelled_error error) noexcept;
+  cancelled_error const& ended_with() const noexcept { return outermost_.error; }
 
   void open(cancel_frame& shield, unsigned unwinding) noexcept;
   void close(cancel_frame& shield) noexcept;
@@ -116,7 +118,7 @@ class cancel_state {
   /// A token that is stopped once a request can be delivered to the innermost scope; at once if one has been since the
   /// scope was entered, and was not taken back. Throws std::bad_alloc.
   std::stop_token stop_token();
-  bool has_tokens() const noexcept { return with_token_ != nullptr; }
+  bool has_tokens() const noexcept { return tokens_ != nullptr; }
   /// Takes out the source of a token that is to be stopped now, by the caller, without the lock; without a state: none.
   std::stop_source next_to_stop() noexcept;
 
@@ -124,20 +126,31 @@ class cancel_state {
   std::uint64_t round = 0;
 
  private:
-  void changed() noexcept {
-    deliverable_.store(innermost_->pending > 0 && !innermost_->taken, std::memory_order_relaxed);
+  struct token : from_memory {
+    cancel_scope* scope;
+    std::stop_source source;
+    std::unique_ptr<token> next;
+  };
+
+  // All changes of what deliverable() and count() tell end with this.
+  void changed(int change_of_count = 0) noexcept {
+    auto const count_of_all = count() + static_cast<unsigned>(change_of_count);
+    bool const may_deliver = innermost_->pending_all > 0 && !innermost_->taken;
+    summary_.store((count_of_all << 1) | unsigned(may_deliver), std::memory_order_relaxed);
   }
+  static cancel_frame& frame_of(cancel_scope& scope) noexcept;
   static bool has_pending(cancel_scope const& scope) noexcept;
-  void lower(cancel_frame& frame) noexcept;
-  void drop(cancel_scope& scope, unsigned requests) noexcept;
+  /// Returns the change of the count.
+  static int lower(cancel_frame& frame) noexcept;
+  static void drop(cancel_frame& frame, cancel_scope& scope, unsigned requests) noexcept;
+  std::unique_ptr<token> take_token(std::unique_ptr<token>& place) noexcept;
   void forget_token(cancel_scope& scope) noexcept;
 
   cancel_frame outermost_;
   cancel_frame* innermost_ = &outermost_;
-  cancel_scope* with_token_ = nullptr;
+  std::unique_ptr<token> tokens_;  // that may still be stopped
   std::uint32_t deliveries_ = 0;
-  std::atomic<unsigned> count_ = 0;  // of all frames
-  std::atomic<bool> deliverable_ = false;
+  std::atomic<unsigned> summary_ = 0;  // the count of all frames, and in the lowest bit: deliverable()
 };
 
 }  // namespace fibers::detail

@@ -92,9 +92,7 @@ struct done_callback : from_memory {
 
 /// A child's place in its group.
 struct child_tag;
-struct child_hook : boost::intrusive::list_base_hook<boost::intrusive::tag<child_tag>> {
-  unsigned cancelled_in_round = 0;  // of the group's
-};
+using child_hook = boost::intrusive::list_base_hook<boost::intrusive::tag<child_tag>>;
 
 class task_state : public from_memory,
                    public inbox_entry,
@@ -220,7 +218,6 @@ class task_state : public from_memory,
   std::unique_ptr<extras> extras_;
   task_id id_;
   boost::source_location spawned_at_;
-  cancelled_error cancelled_;  // if that is how it ended
   std::exception_ptr failure_;
 };
 
