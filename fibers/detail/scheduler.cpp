@@ -62,6 +62,7 @@ void scheduler::work(void* self) noexcept {
   for (;;) {
     task_state& task = *loop.running_;
     task.stage_.store(stage::running, std::memory_order_relaxed);
+    task.control_at_spawn_.load();
     loop.end(task, task.run());
     if (--loop.budget_ > 0 && !loop.ready_.empty() && loop.ready_.first()->stage() == stage::created) {
       loop.running_ = &loop.ready_.pop();  // it needs a stack, and here is one
