@@ -8,12 +8,21 @@
 // goes on; a new fiber starts with none. So `throw;` after a suspension in a handler throws what that fiber caught, and
 // uncaught_exceptions() counts that fiber's. Fibers never change thread, so where the words are is asked once a loop.
 //
+// Each fiber has its own floating_point_control, too. A library that changes the rounding mode around a call must not
+// change it for other tasks when that call suspends. Boost.Context's jump saves and loads the two registers on x86-64,
+// and switch_to() does it elsewhere. Measured with two fibers on x86-64: 5.9 ns a switch, of which the two registers
+// take 1.7 ns (a switch of the same kind without them takes 4.2 ns).
+//
 // A fiber here never ends, and is never unwound from outside: one that has nothing left to do is gone on with to do
 // something else, or forgotten, which is allowed when its frames hold nothing that must be destroyed.
 //
 // This uses Boost.Context's two primitives, make_fcontext and jump_fcontext, and not the class on top of them. That
 // class unwinds fibers, which we never want; from Boost 1.88 on it saves exceptions too, up to 1.91 with faults; and it
 // calls the jump in a way that costs more than the jump itself (see jump below).
+//
+// CET is not supported: a fiber has no shadow stack of its own, and the instruction at which a fiber resumes is not
+// marked as a branch target. The library is therefore built with -fcf-protection=none. The loader enables shadow stacks
+// and branch tracking only if every object of a process is marked for them, and leaves them off here.
 
 #include <boost/context/detail/fcontext.hpp>
 #include <cstddef>
@@ -53,7 +62,14 @@ class context_switch {
     auto const uncaught = thread_.exceptions->uncaught;
     thread_.left = &self;
     void* const token = leave(self, target);
+#if !defined(__x86_64__)
+    floating_point_control control;
+    control.save();
+#endif
     arrive(jump(target.stopped_at_), token);
+#if !defined(__x86_64__)
+    control.load();
+#endif
     thread_.exceptions->caught = caught;
     thread_.exceptions->uncaught = uncaught;
   }
@@ -80,9 +96,14 @@ class context_switch {
   // return address is pushed by hand and the function is jumped to: then calls and returns match again, and between
   // fibers that wait in the same place every return is predicted rightly. (With 1,000 of them that is 10 ns a switch
   // instead of 20.)
+  //
+  // A profiler or a debugger may unwind the stack from any instruction of this. The address of the frame makes the
+  // compiler keep a base pointer, so the unwind information finds the frame wherever the stack pointer is. Inside of
+  // Boost.Context's jump, which has no unwind information, a walk ends.
   [[gnu::always_inline]] static void* jump(void* target) noexcept {
 #if defined(__x86_64__) && defined(__LP64__)
     void* from = nullptr;
+    asm volatile("" : : "r"(__builtin_frame_address(0)));
     asm volatile(
         "movq %%rsp, %%r12\n\t"        // not rbx: clang keeps the frame's base there, and does not save it
         "leaq -128(%%rsp), %%rsp\n\t"  // what lies there may be in use

@@ -46,6 +46,7 @@ void loop::add(task_state& task, boost::source_location const& place) {
   task.id_ = {++next_id_};
   task.loop_ = this;
   task.spawned_at_ = place;
+  task.control_at_spawn_.save();
   if (running_ != nullptr) task.locals_ = running_->locals_;
   intrusive_ptr_add_ref(&task);  // for tasks_
   tasks_.push_back(task);

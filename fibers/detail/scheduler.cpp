@@ -62,6 +62,7 @@ void scheduler::work(void* self) noexcept {
   for (;;) {
     task_state& task = *loop.running_;
     task.stage_.store(stage::running, std::memory_order_relaxed);
+    task.control_at_spawn_.load();
     loop.end(task, task.run());
     if (--loop.budget_ > 0 && !loop.ready_.empty() && loop.ready_.first()->stage() == stage::created) {
       loop.running_ = &loop.ready_.pop();  // it needs a stack, and here is one
@@ -134,6 +135,7 @@ void scheduler::look_around() {
     if (on_ring_) on_ring_();
   }
   if (chooser_ == nullptr && !timers_.empty()) timers_.fire_due(clock::now());
+  if (has_spare_stacks()) trim();
   while (callbacks_ != nullptr) call_back_first();
 }
 
@@ -157,7 +159,7 @@ bool scheduler::sleep() {
   for (auto& watch : watches_) woken |= watch.at_rest(*this);
   if (woken) return true;
   if (in_virtual_time()) return sleep_in_virtual_time();
-  inbox_.sleep(std::min(timers_.next(), trim()));
+  inbox_.sleep(std::min(timers_.next(), has_spare_stacks() ? next_trim_ : time_point::max()));
   return true;
 }
 
@@ -180,26 +182,32 @@ bool scheduler::sleep_in_virtual_time() {
 void scheduler::fail_starved() noexcept {
   starved_ = false;
   task_state& task = ready_.pop();
-  task.fail(std::make_exception_ptr(std::bad_alloc()));
+  task.fail(stacks_.exhausted());
   end(task, ending::failed);
 }
 
-// Gives back the memory of workers that had nothing to do since the last time: of half of them, the coldest. Returns
-// when to come again.
-time_point scheduler::trim() noexcept {
-  constexpr auto interval = std::chrono::milliseconds(100);
-  constexpr std::size_t keep = 16;
-  if (idle_workers_.size() <= keep && !stacks_to_trim_) return time_point::max();
-  auto const now = clock::now();
-  if (now >= next_trim_) {
-    next_trim_ = now + interval;
-    auto const surplus = coldest_ > keep ? static_cast<std::ptrdiff_t>((coldest_ - keep + 1) / 2) : 0;
-    std::for_each(idle_workers_.begin(), idle_workers_.begin() + surplus, [this](auto* cold) { retire(*cold); });
-    idle_workers_.erase(idle_workers_.begin(), idle_workers_.begin() + surplus);
+// Gives memory of idle workers and stacks back to the system, in rounds. A round retires half of the workers that were
+// idle since the last round, the coldest first, and has the pool choose as many stacks. The loop calls this in each of
+// its turns, so a busy loop gives back as much as an idle one does. A slice in each interval limits the cost to a tenth
+// of the loop's time, and the pause to a millisecond.
+void scheduler::trim() noexcept {
+  constexpr auto between_rounds = std::chrono::milliseconds(100), between_slices = std::chrono::milliseconds(10);
+  constexpr auto slice = std::chrono::milliseconds(1);
+  constexpr std::size_t most_retired = 4096;          // takes less than a slice
+  auto const now = std::chrono::steady_clock::now();  // memory is real in virtual time, too
+  if (now < next_trim_) return;
+  if (now >= next_round_) {
+    next_round_ = now + between_rounds;
+    auto const surplus = coldest_ > kept_workers ? std::min((coldest_ - kept_workers + 1) / 2, most_retired) : 0;
+    auto const end = idle_workers_.begin() + static_cast<std::ptrdiff_t>(surplus);
+    std::for_each(idle_workers_.begin(), end, [this](auto* cold) { retire(*cold); });
+    idle_workers_.erase(idle_workers_.begin(), end);
     coldest_ = idle_workers_.size();
-    stacks_to_trim_ = stacks_.trim();
+    stacks_.begin_trim();
   }
-  return next_trim_;
+  auto const left = stacks_.trim(now + slice);
+  stacks_to_trim_ = left != trim_left::nothing;
+  next_trim_ = left == trim_left::now ? now + between_slices : next_round_;
 }
 
 void scheduler::retire(worker& idle) noexcept {

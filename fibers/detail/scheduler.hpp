@@ -67,6 +67,7 @@ class scheduler final : public loop {
     stack memory;
   };
   static constexpr int switches_per_turn = 64;
+  static constexpr std::size_t kept_workers = 16;  // idle ones that keep their memory
 
   // That of the task that is to run, which is running_ from now on; or that of the loop.
   context& next() noexcept {
@@ -92,7 +93,8 @@ class scheduler final : public loop {
   bool sleep();
   bool sleep_in_virtual_time();
   void fail_starved() noexcept;
-  time_point trim() noexcept;
+  bool has_spare_stacks() const noexcept { return idle_workers_.size() > kept_workers || stacks_to_trim_; }
+  void trim() noexcept;
   void call_back_first();
   static void describe_running(char* buffer, std::size_t size) noexcept;
 
@@ -103,7 +105,8 @@ class scheduler final : public loop {
 
   std::vector<worker*> idle_workers_;  // the last one is the warmest
   std::size_t workers_ = 0;
-  std::size_t coldest_ = 0;  // how many lay idle all the time since the last trim
+  std::size_t coldest_ = 0;  // how many lay idle all the time since the last round of trim()
+  time_point next_round_ = time_point::min();
   time_point next_trim_ = time_point::min();
   bool stacks_to_trim_ = false;
   unsigned colour_ = 0;

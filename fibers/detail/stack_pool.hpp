@@ -3,17 +3,25 @@
 
 // Where stacks come from. A pool maps slabs of address space and cuts them into stacks:
 //
-//     slab  | guard | stack ........ | guard | stack ........ |  not cut yet  |
-//             a page  stack_size()                            ^ fresh_
+//     slab  | guard  | stack ........ | guard  | stack ........ |  not cut yet  |
+//             64 KiB   stack_size()                             ^ fresh_
 //
-// A stack grows down, so running off its end hits its own guard page and never a neighbour. (A frame
-// larger than a page can step over a guard: compile such code with -fstack-clash-protection.)
+// A stack grows down, so running off its end hits its own guard and never a neighbour. A frame that is larger than the
+// guard can step over it if only its far end is written: -fstack-clash-protection makes a large frame touch each of its
+// pages in turn.
+//
+// A guard is address space without memory. A million stacks of 256 KiB with guards of 64 KiB instead of one page take
+// 305 GiB of address space instead of 247 (of 128 TiB), and 641 bytes of page tables a stack instead of 521, beside the
+// 4,096 of its first page. Time to make them: the same. With guard_kind::mapping a guard costs two mappings, some 700
+// bytes in the kernel, whatever its size.
 //
 // Memory is used as it is touched, and only by fibers: the pool keeps its lists elsewhere, and a stack
 // gets its guard when it is cut, not when its slab is mapped. Stacks are reused last in, first out,
 // because the one released last is the one still in the cache.
 
+#include <chrono>
 #include <cstddef>
+#include <exception>
 #include <vector>
 
 namespace fibers::detail {
@@ -27,6 +35,12 @@ enum class guard_kind {
   automatic,  // light where the kernel can, else mapping
   light,      // MADV_GUARD_INSTALL (Linux 6.13): costs no mapping, so their number has no limit
   mapping,    // mprotect: each guard splits a mapping, and Linux allows a process 65,530 of them
+};
+
+enum class trim_left {
+  nothing,     // no later call gives anything back, unless a stack is released
+  next_round,  // all that was chosen was given back; a later round may choose more
+  now,         // the time was up
 };
 
 // A pool belongs to one loop: every call is made on the loop's own thread.
@@ -45,13 +59,20 @@ class stack_pool {
   // changing nothing, when the system has no more memory or mappings.
   stack allocate();
 
+  // The std::bad_alloc that a task without a stack fails with; its what() advises. All tasks share one object: when
+  // memory has run out, an exception for each would use up the C++ runtime's reserve for exceptions, and the next throw
+  // would end the program.
+  std::exception_ptr const& exhausted() const noexcept { return exhausted_; }
+
   // The caller must have left the stack: under a sanitizer its memory is out of bounds from here on.
   void release(stack) noexcept;
 
-  // Gives memory, not address space, of stacks that lay idle since the last call back to the system: of
-  // half of them, so that the next burst finds some warm, and at most 1,024, which takes a millisecond or two.
-  // True: a later call may give back more. False: none will, until a stack is released again.
-  bool trim() noexcept;
+  // Begins a round of trim(): chooses half of the stacks that have memory and were idle since the last round. The other
+  // half stays warm for the next burst. Chooses at most some thousands, which takes well under a millisecond.
+  void begin_trim() noexcept;
+
+  // Gives memory, not address space, of the chosen stacks back to the system, until this time or a little longer.
+  trim_left trim(std::chrono::steady_clock::time_point until) noexcept;
 
   // Fibers are left that will never end: the destructor leaves the slabs mapped that hold their stacks.
   void abandon() noexcept { abandoned_ = true; }
@@ -61,7 +82,7 @@ class stack_pool {
   std::size_t idle() const noexcept { return idle_.size(); }
   guard_kind guards() const noexcept { return guards_; }  // light or mapping
 
-  // May be asked in a signal handler on the loop's thread.
+  // True for every address in a guard. Safe in a signal handler on the loop's thread.
   bool is_guard(void const* address) const noexcept;
 
  private:
@@ -73,6 +94,7 @@ class stack_pool {
   std::size_t const stack_size_;
   std::size_t const stacks_per_slab_;
   guard_kind const guards_;
+  std::exception_ptr const exhausted_;
   bool abandoned_ = false;
 
   std::vector<std::byte*> slabs_;
@@ -80,12 +102,13 @@ class stack_pool {
   std::byte* fresh_end_ = nullptr;
   std::size_t cut_ = 0;  // stacks there are
 
-  // Bottoms of idle stacks, the one released last at the back; has room for all, so that release() never
-  // allocates. Those before low_water_ were not used since the last trim, and those before the lesser
-  // of low_water_ and given_back_ have no memory.
+  // Bottoms of idle stacks, the one released last at the back; has room for all, so that release() never allocates.
+  // Those before low_water_ were not used since the round began. Those before min(given_back_, low_water_) have no
+  // memory; those before min(chosen_, low_water_) have none once the round is over.
   std::vector<std::byte*> idle_;
   std::size_t low_water_ = 0;
   std::size_t given_back_ = 0;
+  std::size_t chosen_ = 0;
 
   std::vector<unsigned> valgrind_ids_;  // empty unless built for Valgrind
 };

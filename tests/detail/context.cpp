@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "../../fibers/detail/context.hpp"
 
+#include <cfenv>
 #include <exception>
 #include <functional>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -227,4 +229,20 @@ TEST_CASE("context: floating point and saved registers survive a switch") {
   });
   while (!adds.over()) adds.go_on();
   CHECK(sum == 1.5 + 2.25 + 3.125 + 11 + 13 + 17 + 3 * (1 + 2 + 3) * 2);
+}
+
+TEST_CASE("context: each fiber keeps its own rounding mode") {
+  std::vector<int> modes;
+  fiber upward([&](fiber& self) {
+    std::fesetround(FE_UPWARD);
+    self.stop();
+    modes.push_back(std::fegetround());
+  });
+  upward.go_on();
+  modes.push_back(std::fegetround());
+  std::fesetround(FE_DOWNWARD);
+  upward.go_on();
+  modes.push_back(std::fegetround());
+  std::fesetround(FE_TONEAREST);
+  CHECK(modes == std::vector{FE_TONEAREST, FE_UPWARD, FE_DOWNWARD});
 }

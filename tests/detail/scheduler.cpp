@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "../../fibers/detail/scheduler.hpp"
 
-#include <sys/resource.h>
-
 #include <atomic>
+#include <cfenv>
 #include <cstdint>
 #include <ctime>
 #include <fibers/run.hpp>
 #include <fibers/task.hpp>
 #include <fibers/this_task.hpp>
-#include <fstream>
-#include <new>
 #include <set>
 #include <string>
 #include <thread>
@@ -48,13 +45,6 @@ std::chrono::nanoseconds cpu_time() {
   volatile char frame[1024];
   frame[0] = static_cast<char>(depth);
   return depth == 0 ? frame[0] : recurse(depth - 1) + frame[0];
-}
-
-[[maybe_unused]] std::size_t address_space() {
-  std::ifstream statm("/proc/self/statm");
-  std::size_t pages = 0;
-  statm >> pages;
-  return pages * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
 }
 
 }  // namespace
@@ -208,70 +198,6 @@ TEST_CASE("scheduler: main, and a task without a name, are told apart when they 
   CHECK_THAT(of_task.text, ContainsSubstring("task 'task-"));
 }
 
-TEST_CASE("scheduler: no memory for a stack fails the task that needs it, and nothing else") {
-#if defined(FIBERS_ADDRESS_SANITIZER) || defined(FIBERS_THREAD_SANITIZER) || defined(FIBERS_VALGRIND)
-  SKIP("the tool needs address space for itself");
-#endif
-  auto const end = in_child([] {
-    constexpr std::size_t count = 200;
-    std::size_t failed = 0, slept = 0, later = 0;
-    fibers::run({.clock = clock_kind::virtual_time, .stack_size = 16 * 1024 * 1024}, [&] {
-      rlimit const unlimited = [] {
-        rlimit limit{};
-        ::getrlimit(RLIMIT_AS, &limit);
-        return limit;
-      }();
-      rlimit limit = unlimited;
-      limit.rlim_cur = address_space() + 1024 * 1024 * 1024;
-      ::setrlimit(RLIMIT_AS, &limit);
-      std::vector<fibers::task<void>> tasks;
-      for (std::size_t i = 0; i < count; ++i) {
-        tasks.push_back(fibers::spawn([&] {
-          fibers::sleep_for(1s);
-          ++slept;
-        }));
-      }
-      for (auto& task : tasks) {
-        try {
-          task.get();
-        } catch (std::bad_alloc const&) {
-          ++failed;
-        }
-      }
-      ::setrlimit(RLIMIT_AS, &unlimited);
-      tasks.clear();
-      for (std::size_t i = 0; i < count; ++i) {
-        tasks.push_back(fibers::spawn([&] {
-          fibers::sleep_for(1s);
-          ++later;
-        }));
-      }
-      for (auto& task : tasks) task.get();
-    });
-    if (failed == 0 || slept == 0 || failed + slept != count || later != count) ::_exit(1);
-  });
-  CHECK(end.with(0));
-  CHECK(end.text.empty());
-}
-
-TEST_CASE("scheduler: no memory for main's stack is what run() throws") {
-#if defined(FIBERS_ADDRESS_SANITIZER) || defined(FIBERS_THREAD_SANITIZER) || defined(FIBERS_VALGRIND)
-  SKIP("the tool needs address space for itself");
-#endif
-  auto const end = in_child([] {
-    rlimit limit{};
-    ::getrlimit(RLIMIT_AS, &limit);
-    limit.rlim_cur = address_space() + 64 * 1024 * 1024;
-    ::setrlimit(RLIMIT_AS, &limit);
-    try {
-      fibers::run({.stack_size = 1024 * 1024 * 1024}, [] {});
-    } catch (std::bad_alloc const&) {
-      ::_exit(7);
-    }
-  });
-  CHECK(end.with(7));
-}
-
 TEST_CASE("scheduler: three loops on three threads run at once, each with its own tasks and time") {
   constexpr int loops = 3, tasks = 50;
   std::vector<int> ended(loops);
@@ -297,4 +223,41 @@ TEST_CASE("scheduler: three loops on three threads run at once, each with its ow
   for (auto& thread : threads) thread.join();
   CHECK(ended == std::vector{tasks, tasks, tasks});
   CHECK(passed == std::vector<fibers::duration>{50ms, 100ms, 150ms});
+}
+
+TEST_CASE("scheduler: a task begins with its spawner's rounding mode, on a new stack and on a used one") {
+  std::vector<int> seen;
+  std::vector<double> thirds;
+  std::fesetround(FE_DOWNWARD);
+  run_virtual([&] {
+    auto const record = [&] {
+      double const volatile one = 1, three = 3;  // divided by the SSE unit; fegetround() reads the x87 control word
+      seen.push_back(std::fegetround());
+      thirds.push_back(one / three);
+    };
+    record();
+    auto const upward = [&] {
+      std::fesetround(FE_UPWARD);
+      record();
+      fibers::spawn(record).get();
+    };
+    fibers::spawn(upward).get();  // ends with another mode than it began with
+    fibers::spawn(record).get();
+    record();
+  });
+  std::fesetround(FE_TONEAREST);
+  CHECK(seen == std::vector{FE_DOWNWARD, FE_UPWARD, FE_UPWARD, FE_DOWNWARD, FE_DOWNWARD});
+  CHECK(thirds[0] < thirds[1]);
+  CHECK(thirds == std::vector{thirds[0], thirds[1], thirds[1], thirds[0], thirds[0]});
+}
+
+TEST_CASE("scheduler: a task that was spawned in one rounding mode begins in it, though the mode changes meanwhile") {
+  int seen = -1;
+  run_virtual([&] {
+    std::fesetround(FE_TOWARDZERO);
+    auto task = fibers::spawn([&] { seen = std::fegetround(); });
+    std::fesetround(FE_TONEAREST);
+    task.get();
+  });
+  CHECK(seen == FE_TOWARDZERO);
 }

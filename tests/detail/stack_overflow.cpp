@@ -95,6 +95,20 @@ TEST_CASE("stack_overflow: names the task, its place and its stack's size, and a
                                          "raise run_options::stack_size"));
 }
 
+TEST_CASE("stack_overflow: a frame larger than a page is reported wherever it lands in the guard") {
+  auto const kind = GENERATE(guard_kind::automatic, guard_kind::mapping);
+  std::size_t const below = GENERATE(1u, 4097u, 40'000u, 64u * 1024);
+  auto const end = in_child([kind, below] {
+    stack_pool pool(stack_size, kind);
+    overflow_watch watch(pool, parse);
+    pool.allocate();
+    auto const memory = pool.allocate();
+    run_on(memory, [&] { write_to(memory.bottom - below); });
+  });
+  CHECK(end.by(SIGABRT));
+  CHECK_THAT(end.text, ContainsSubstring("task 'parse' (spawned at file.cpp:12) overflowed its 256 KiB stack"));
+}
+
 TEST_CASE("stack_overflow: is seen on a thread of the process as on the first") {
   auto const end = in_child([] {
     std::thread([] {

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstdint>
 #include <cstring>
 #include <fstream>
@@ -37,11 +38,13 @@
 using fibers::detail::guard_kind;
 using fibers::detail::stack;
 using fibers::detail::stack_pool;
+using fibers::detail::trim_left;
 
 namespace {
 
 constexpr std::size_t kibibyte = 1024;
 auto const page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+constexpr std::size_t guard = 64 * kibibyte;
 
 // Has the kernel write there, so that finding a guard is no fault.
 bool writable(std::byte* address) { return ::uname(reinterpret_cast<utsname*>(address)) == 0 || errno != EFAULT; }
@@ -85,6 +88,12 @@ std::vector<stack> used_and_released(stack_pool& pool, std::size_t count) {
 
 std::size_t with_memory(std::vector<stack> const& stacks) {
   return static_cast<std::size_t>(std::count_if(stacks.begin(), stacks.end(), has_memory));
+}
+
+// A whole round. False: nothing is left for later ones.
+bool trim(stack_pool& pool) {
+  pool.begin_trim();
+  return pool.trim(std::chrono::steady_clock::time_point::max()) != trim_left::nothing;
 }
 
 std::vector<guard_kind> kinds() {
@@ -139,7 +148,7 @@ TEST_CASE("stack_pool: counts tell what is in use and what is idle") {
   CHECK(pool.idle() == 5);
 }
 
-TEST_CASE("stack_pool: all of a stack can be written, and below it is a guard") {
+TEST_CASE("stack_pool: all of a stack can be written, and below it is a guard of 64 KiB") {
   auto const kind = GENERATE(from_range(kinds()));
   stack_pool pool(256 * kibibyte, kind);
   REQUIRE(pool.guards() == kind);
@@ -149,7 +158,8 @@ TEST_CASE("stack_pool: all of a stack can be written, and below it is a guard") 
   for (auto const s : stacks) {
     std::memset(s.bottom, 1, static_cast<std::size_t>(s.top - s.bottom));
     bottoms.insert(s.bottom);
-    unguarded += writable(s.bottom - 1) || writable(s.bottom - page) || !writable(s.bottom);
+    unguarded += writable(s.bottom - 1) || !writable(s.bottom);
+    for (std::size_t below = page; below <= guard; below += page) unguarded += writable(s.bottom - below);
   }
   CHECK(unguarded == 0);
   CHECK(bottoms.size() == stacks.size());
@@ -215,6 +225,11 @@ TEST_CASE("stack_pool: running out changes nothing") {
   REQUIRE(::setrlimit(RLIMIT_AS, &before) == 0);
 
   CHECK_THAT(thrown, Catch::Matchers::ContainsSubstring("run_options::stack_size"));
+  try {
+    std::rethrow_exception(pool.exhausted());
+  } catch (std::bad_alloc const& error) {
+    CHECK(error.what() == thrown);
+  }
   CHECK(pool.in_use() == 1);
   CHECK(pool.idle() == 0);
   auto const second = pool.allocate();
@@ -227,13 +242,13 @@ TEST_CASE("stack_pool: trim gives back what lay idle since the last trim, half a
   auto const kind = GENERATE(from_range(kinds()));
   stack_pool pool(64 * kibibyte, kind);
   auto const stacks = used_and_released(pool, 8);
-  CHECK(pool.trim());  // they were in use a moment ago
+  CHECK(trim(pool));  // they were in use a moment ago
   CHECK(with_memory(stacks) == 8);
   for (auto const left : {4u, 2u, 1u}) {
-    CHECK(pool.trim());
+    CHECK(trim(pool));
     CHECK(with_memory(stacks) == left);
   }
-  CHECK_FALSE(pool.trim());
+  CHECK_FALSE(trim(pool));
   CHECK(with_memory(stacks) == 0);
   CHECK(pool.idle() == 8);
 
@@ -250,10 +265,10 @@ TEST_CASE("stack_pool: trim gives back what lay idle since the last trim, half a
 TEST_CASE("stack_pool: trim leaves alone what was in use since the last trim") {
   stack_pool pool(64 * kibibyte);
   auto const stacks = used_and_released(pool, 8);
-  pool.trim();
+  trim(pool);
   for (int round = 0; round < 5; ++round) {
     for (auto const s : allocate(pool, 6)) pool.release(s);
-    pool.trim();
+    trim(pool);
   }
   CHECK(with_memory(stacks) == 6);
   CHECK_FALSE(has_memory(stacks[0]));  // the two released first lay at the bottom all the time
@@ -263,7 +278,7 @@ TEST_CASE("stack_pool: trim leaves alone what was in use since the last trim") {
 TEST_CASE("stack_pool: trim does not give back twice, unless the stack was used again") {
   stack_pool pool(64 * kibibyte);
   auto const stacks = used_and_released(pool, 2);
-  while (pool.trim()) {
+  while (trim(pool)) {
   }
   REQUIRE(with_memory(stacks) == 0);
   // The kernel writes into an idle stack, so that no sanitizer minds; Valgrind looks at the kernel, too.
@@ -272,23 +287,44 @@ TEST_CASE("stack_pool: trim does not give back twice, unless the stack was used 
 #endif
   ::syscall(SYS_getrandom, stacks[0].bottom, 1, 0);
   REQUIRE(has_memory(stacks[0]));
-  pool.trim();
+  trim(pool);
   CHECK(has_memory(stacks[0]));
 
   auto const again = allocate(pool, 2);
   for (auto const s : {again[1], again[0]}) pool.release(s);
-  while (pool.trim()) {
+  while (trim(pool)) {
   }
   CHECK(with_memory(stacks) == 0);
 }
 
+TEST_CASE("stack_pool: trim stops when its time is up, and goes on where it stopped") {
+  stack_pool pool(64 * kibibyte);
+  auto const stacks = used_and_released(pool, 8);
+  pool.begin_trim();
+  pool.begin_trim();
+  CHECK(pool.trim(std::chrono::steady_clock::time_point::min()) == trim_left::now);
+  CHECK(with_memory(stacks) == 8);
+  CHECK(pool.trim(std::chrono::steady_clock::time_point::max()) == trim_left::next_round);
+  CHECK(with_memory(stacks) == 4);
+}
+
+TEST_CASE("stack_pool: trim leaves alone what was chosen and then used") {
+  stack_pool pool(64 * kibibyte);
+  auto const stacks = used_and_released(pool, 8);
+  pool.begin_trim();
+  pool.begin_trim();
+  for (auto const s : allocate(pool, 6)) pool.release(s);
+  CHECK(pool.trim(std::chrono::steady_clock::time_point::max()) == trim_left::nothing);
+  CHECK(with_memory(stacks) == 6);
+}
+
 TEST_CASE("stack_pool: trim without anything idle does nothing") {
   stack_pool pool(64 * kibibyte);
-  CHECK_FALSE(pool.trim());
+  CHECK_FALSE(trim(pool));
   auto const s = pool.allocate();
   s.bottom[0] = std::byte{1};
-  CHECK_FALSE(pool.trim());
-  CHECK_FALSE(pool.trim());
+  CHECK_FALSE(trim(pool));
+  CHECK_FALSE(trim(pool));
   CHECK(has_memory(s));
   pool.release(s);
 }
@@ -298,8 +334,9 @@ TEST_CASE("stack_pool: is_guard knows guards from stacks and from other memory")
   stack_pool other(256 * kibibyte);
   auto const stacks = allocate(pool, 70);  // two slabs
   for (auto const s : stacks) {
-    bool const right = pool.is_guard(s.bottom - 1) && pool.is_guard(s.bottom - page) && !pool.is_guard(s.bottom) &&
-                       !pool.is_guard(s.top - 1) && !other.is_guard(s.bottom - 1);
+    bool const right = pool.is_guard(s.bottom - 1) && pool.is_guard(s.bottom - guard / 2) &&
+                       pool.is_guard(s.bottom - guard) && !pool.is_guard(s.bottom - guard - 1) &&
+                       !pool.is_guard(s.bottom) && !pool.is_guard(s.top - 1) && !other.is_guard(s.bottom - 1);
     CHECK(right);
   }
   CHECK_FALSE(pool.is_guard(nullptr));

@@ -5,6 +5,11 @@
 // programs which use the library need not compile Boost.Context's headers.
 
 #include <cstddef>
+#if defined(__x86_64__) || defined(__aarch64__)
+#include <cstdint>
+#else
+#include <cfenv>
+#endif
 
 #if defined(__SANITIZE_ADDRESS__)
 #define FIBERS_ADDRESS_SANITIZER
@@ -19,6 +24,44 @@
 #endif
 
 namespace fibers::detail {
+
+/// The control registers of the floating-point unit: rounding mode, exceptions that trap, treatment of denormal
+/// numbers.
+///
+/// save() and load() are inlined and use the members in place. A copy of a value that was just saved would have to wait
+/// for the stores, which are of other sizes than its loads.
+class floating_point_control {
+ public:
+  /// Reads the registers, which are the running fiber's.
+  [[gnu::always_inline]] void save() noexcept {
+#if defined(__x86_64__)
+    asm volatile("stmxcsr %0\n\tfnstcw %1" : "=m"(mxcsr_), "=m"(x87_));
+#elif defined(__aarch64__)
+    asm volatile("mrs %0, fpcr" : "=r"(fpcr_));
+#else
+    std::fegetenv(&environment_);
+#endif
+  }
+  [[gnu::always_inline]] void load() const noexcept {
+#if defined(__x86_64__)
+    asm volatile("ldmxcsr %0\n\tfldcw %1" : : "m"(mxcsr_), "m"(x87_));
+#elif defined(__aarch64__)
+    asm volatile("msr fpcr, %0" : : "r"(fpcr_));
+#else
+    std::fesetenv(&environment_);
+#endif
+  }
+
+ private:
+#if defined(__x86_64__)
+  std::uint32_t mxcsr_ = 0;
+  std::uint16_t x87_ = 0;
+#elif defined(__aarch64__)
+  std::uint64_t fpcr_ = 0;
+#else
+  std::fenv_t environment_ = {};
+#endif
+};
 
 /// Owns nothing: a fiber is never destroyed, it runs to its end.
 class context {
