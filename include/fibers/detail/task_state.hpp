@@ -203,7 +203,7 @@ class task_state : public from_memory,
   task_state* next_ready_ = nullptr;
   class waiter* waiter_ = nullptr;
   class loop* loop_ = nullptr;
-  floating_point_control control_at_spawn_;  // the spawner's; the body begins with it, as a thread does
+  [[no_unique_address]] floating_point_control control_at_spawn_;  // the spawner's; the body begins with it, as a thread does
   std::atomic<enum stage> stage_ = stage::created;
   enum ending ending_ = ending::none;
   std::atomic<bool> looked_at_ = false;
