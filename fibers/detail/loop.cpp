@@ -80,6 +80,11 @@ parker* chosen_parker(boost::source_location const& place) {
                             to_string(place) + ")");
 }
 
+parker* chosen_parker() noexcept {
+  auto* const here = loop::current();
+  return here != nullptr ? here->chosen_parker() : nullptr;
+}
+
 void choose_parker(std::unique_ptr<parker> chosen) noexcept { loop::current()->choose(std::move(chosen)); }
 
 void use_parkers_of(parker_source source) noexcept { source_of_parkers.store(source); }

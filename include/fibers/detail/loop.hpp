@@ -17,6 +17,8 @@ class loop;
 /// The parker that was chosen for this thread's loop; null if it just sleeps as a thread does. Throws
 /// invalid_state_error if this thread runs no loop.
 parker* chosen_parker(boost::source_location const& place);
+/// The same, and null if this thread runs no loop.
+parker* chosen_parker() noexcept;
 
 /// This thread's loop, for which none was chosen yet, sleeps so from now on.
 void choose_parker(std::unique_ptr<parker> chosen) noexcept;
