@@ -2,6 +2,8 @@
 
 #include "signal_watch.hpp"
 
+#include <unistd.h>
+
 #include <array>
 #include <atomic>
 #include <cerrno>
@@ -53,9 +55,13 @@ signal_watch::signal_watch(std::vector<int> const& signals, class loop& loop, ta
   loop_.on_ring([this] { cancel_main(); });
 }
 
-signal_watch::~signal_watch() {
+signal_watch::~signal_watch() { main_ended(); }
+
+void signal_watch::main_ended() noexcept {
   stop();
   loop_.on_ring({});
+  auto const signal = caught_.exchange(0);
+  if (signal != 0 && has_cancelled_ == 0) ::kill(::getpid(), signal);  // whichever thread takes it
 }
 
 // Whatever the program has set itself meanwhile stays.
@@ -83,23 +89,29 @@ void signal_watch::stop() noexcept {
 
 void signal_watch::handle(int signal) noexcept {
   auto const error = errno;
+  bool noted = false;
   handlers.fetch_add(1);
   if (auto* const watch = watch_of(signal).load()) {
     int none = 0;
-    if (watch->caught_.compare_exchange_strong(none, signal)) {
-      watch->put_back();
-      watch->loop_.ring();
-    }
+    noted = watch->caught_.compare_exchange_strong(none, signal);
+    watch->put_back();
+    if (noted) watch->loop_.ring();
   }
   handlers.fetch_sub(1);
+  if (!noted) raise_again(signal);  // its watch has caught another one, or has ended since the signal came
   errno = error;
+}
+
+// For one that this handler has got, though another handler is set again.
+void signal_watch::raise_again(int signal) noexcept {
+  struct sigaction now = {};
+  if (::sigaction(signal, nullptr, &now) == 0 && now.sa_handler != &handle) ::kill(::getpid(), signal);
 }
 
 // On the loop's thread.
 void signal_watch::cancel_main() {
   auto const signal = caught_.load();
-  if (served_ || signal == 0) return;
-  served_ = true;
+  if (has_cancelled_ != 0 || signal == 0) return;
   auto request = make_request("signal " + std::to_string(signal), cancel_origin::kind::signal, {});
   if (request_cancel(main_, std::move(request))) has_cancelled_ = signal;
 }
