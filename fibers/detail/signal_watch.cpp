@@ -35,7 +35,7 @@ signal_watch::signal_watch(std::vector<int> const& signals, class loop& loop, ta
     if (::sigaction(signal, nullptr, &old) != 0) refuse(signal);
     old_.push_back(old);
   }
-  if (auto* const parker = loop_.chosen_parker()) parker->expect_signals();
+  loop_.expect_signals();
   struct sigaction action = {};
   action.sa_handler = &handle;
   sigemptyset(&action.sa_mask);

@@ -410,10 +410,11 @@ TEST_CASE("signal: from the end of main on each does what it did before", "[RUN-
 
 TEST_CASE("signal: one that is caught but comes too late to cancel main does what it did before") {
   handlers const safe(&count);
-  CHECK(fibers::run(watching({SIGUSR1}), [] {
-          fibers::spawn([] { std::raise(SIGUSR1); }).detach();  // runs when main has ended, in the same turn of the loop
-          return 7;
-        }) == 7);
+  CHECK(
+      fibers::run(watching({SIGUSR1}), [] {
+        fibers::spawn([] { std::raise(SIGUSR1); }).detach();  // runs when main has ended, in the same turn of the loop
+        return 7;
+      }) == 7);
   CHECK(handled == 1);
 }
 
