@@ -35,8 +35,9 @@ void as_it_was() {
   kitchen.join();
 }
 
-// Step 1. The cook works within fibers::run(). On a thread with a host that stops only the Boost fiber it is called on. A receiver is the
-// channel's end for tasks: its get() can be cut short, and an order that was on its way then stays in the receiver.
+// Step 1. The cook works within fibers::run(). On a thread with a host that stops only the Boost fiber it is called on.
+// A receiver is the channel's end for tasks: its get() can be cut short, and an order that was on its way then stays in
+// the receiver.
 void with_a_timeout() {
   order_channel channel(8);
   boost::fibers::fiber waiter([&] {
