@@ -63,6 +63,13 @@ class [[gnu::visibility("default")]] timeout_error : public std::runtime_error {
  public:
   timeout_error() : runtime_error("timed out") {}
   using runtime_error::runtime_error;
+
+  /// As cancelled_error::transferred(), of the operation that the limit cut short.
+  std::size_t transferred() const noexcept { return transferred_; }
+  void transferred(std::size_t bytes) noexcept { transferred_ = bytes; }
+
+ private:
+  std::size_t transferred_ = 0;
 };
 
 /// A signal of run_options::cancel_on_signals ended run().
