@@ -280,8 +280,9 @@ class asio_parker final : public parker {
 
 /// The io_context of this thread's loop, for I/O objects of tasks: made when it is first asked for, destroyed when
 /// run() returns, which all I/O objects on it must have done before. Other threads may post to it. Its handlers run
-/// between tasks. Need not be run, and stop() does not end it. Does not suspend. Throws invalid_state_error if this
-/// thread runs no loop, or one that sleeps in another way, as on a fiber of Boost.Fiber.
+/// between tasks. Need not be run, and stop() does not end it. A task that calls fork() tells it before and after, by
+/// notify_fork(). Does not suspend. Throws invalid_state_error if this thread runs no loop, or one that sleeps in
+/// another way, as on a fiber of Boost.Fiber. A plugin that makes it must stay loaded until run() returns.
 inline boost::asio::io_context& io_context(boost::source_location const& place = BOOST_CURRENT_LOCATION) {
   auto* const chosen = detail::chosen_parker(place);
   if (chosen == nullptr) {
