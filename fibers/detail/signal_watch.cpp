@@ -8,6 +8,7 @@
 #include <atomic>
 #include <cerrno>
 #include <fibers/detail/request.hpp>
+#include <mutex>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -61,7 +62,17 @@ void signal_watch::main_ended() noexcept {
   stop();
   loop_.on_ring({});
   auto const signal = caught_.exchange(0);
-  if (signal != 0 && has_cancelled_ == 0) ::kill(::getpid(), signal);  // whichever thread takes it
+  if (signal == 0 || has_reached_main()) return;
+  has_cancelled_ = 0;
+  ::kill(::getpid(), signal);  // whichever thread takes it
+}
+
+// Main may have ended before it was asked, or may have returned before it came to a suspension point.
+bool signal_watch::has_reached_main() noexcept {
+  if (has_cancelled_ == 0) return false;
+  std::scoped_lock const guard(main_.lock());
+  auto const& from_outside = main_.cancels().outermost().base;
+  return from_outside.pending == 0 || from_outside.error.origin().via != cancel_origin::kind::signal;
 }
 
 // Whatever the program has set itself meanwhile stays.

@@ -23,7 +23,8 @@ class signal_watch {
   signal_watch(signal_watch const&) = delete;
   signal_watch& operator=(signal_watch const&) = delete;
 
-  /// From now on each signal does what it did before. One that came before, but too late to cancel main, does so now.
+  /// From now on each signal does what it did before. One that came before, but
+  /// did not reach main, does so now.
   void main_ended() noexcept;
 
   /// The signal that has cancelled main; 0: none has.
@@ -35,6 +36,7 @@ class signal_watch {
   void put_back() noexcept;
   void stop() noexcept;
   void cancel_main();
+  bool has_reached_main() noexcept;
 
   std::vector<int> const signals_;
   class loop& loop_;

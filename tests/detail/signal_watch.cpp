@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <csignal>
+#include <fibers/event.hpp>
 #include <fibers/run.hpp>
 #include <fibers/task.hpp>
 #include <fibers/this_task.hpp>
@@ -415,6 +416,22 @@ TEST_CASE("signal: one that is caught but comes too late to cancel main does wha
         fibers::spawn([] { std::raise(SIGUSR1); }).detach();  // runs when main has ended, in the same turn of the loop
         return 7;
       }) == 7);
+  CHECK(handled == 1);
+}
+
+TEST_CASE("signal: one whose request main has not reached when it returns does what it did before") {
+  handlers const safe(&count);
+  CHECK(fibers::run(in_virtual_time({SIGUSR1}), [] {
+          fibers::event ready;
+          auto waker = fibers::spawn([&] {
+            ready.set();  // main is woken before the signal asks it to stop
+            std::raise(SIGUSR1);
+            for (int i = 0; i < 200; ++i) fibers::this_task::yield();
+          });
+          ready.wait();
+          waker.detach();
+          return 7;
+        }) == 7);
   CHECK(handled == 1);
 }
 
