@@ -61,12 +61,12 @@ cancelled_error::cancelled_error(std::string message, cancel_origin origin)
     : record_(std::allocate_shared<record>(detail::allocator<record>(), std::move(message), std::move(origin))) {}
 
 std::string const& cancelled_error::message() const noexcept {
-  static std::string const none;
+  static auto const& none = *new std::string;  // never destroyed: destructors of static objects may ask
   return record_ ? record_->message : none;
 }
 
 cancel_origin const& cancelled_error::origin() const noexcept {
-  static cancel_origin const unknown;
+  static auto const& unknown = *new cancel_origin;  // never destroyed
   return record_ ? record_->origin : unknown;
 }
 

@@ -21,8 +21,11 @@ void race_course::run(std::function<void(task_group&)> const& start) {
   auto const deliveries_before = self.cancels().deliveries();
   try {
     with_task_group(start, place_);
-  } catch (cancelled_error const&) {
-    if (!won_) throw;
+  } catch (cancelled_error& error) {
+    if (!won_) {
+      error.transferred(error.transferred() + transferred_);
+      throw;
+    }
     std::scoped_lock const guard(self.lock());
     self.cancels().restore(deliveries_before);
   } catch (exception_group const& errors) {  // spawning failed

@@ -167,6 +167,7 @@ void run(run_options const& options, task_state& main, std::unique_ptr<parker> h
   loop.add(main, place);  // nothing may throw from here on until it has run
 
   run_main(loop, main);
+  if (signals.has_value()) signals->main_ended();
   for (auto& watch : loop.watches()) watch.main_ended(loop);
   end_what_is_left(loop, virtual_time, options);
   for (auto& watch : loop.watches()) watch.ended(loop);

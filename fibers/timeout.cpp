@@ -57,7 +57,9 @@ void timeout_scope::throw_timeout() const {
   if (waited_at_.line() != 0) {
     text += ", while waiting at " + detail::to_string(waited_at_) + " (" + waited_at_.function_name() + ")";
   }
-  throw timeout_error(text);
+  timeout_error error(text);
+  error.transferred(transferred_);
+  throw error;
 }
 
 bool detail::end_now(task_state& task, boost::source_location const& place) {

@@ -8,6 +8,7 @@
 #include <fibers/boost_fiber.hpp>
 #include <fibers/event.hpp>
 #include <fibers/queue.hpp>
+#include <fibers/shield.hpp>
 #include <fibers/task.hpp>
 #include <fibers/this_task.hpp>
 #include <fibers/timeout.hpp>
@@ -24,6 +25,7 @@ using fibers::event;
 using fibers::sleep_for;
 using fibers::spawn;
 using fibers::testing::boost_case;
+using fibers::testing::hosted;
 using fibers::testing::how;
 using fibers::testing::neighbour;
 using fibers::testing::on_a_thread;
@@ -37,7 +39,7 @@ TEST_CASE_METHOD(boost_case, "boost_fiber: run() gives what main gives, on the m
   CHECK(on_another == "returned 6");
 }
 
-TEST_CASE("boost_fiber: while the loop is idle, its neighbours go on") {
+TEST_CASE_METHOD(hosted, "boost_fiber: while the loop is idle, its neighbours go on") {
   event done;
   int steps = 0;
   neighbour const busy([&] {
@@ -48,7 +50,7 @@ TEST_CASE("boost_fiber: while the loop is idle, its neighbours go on") {
   CHECK(steps == 1000);
 }
 
-TEST_CASE("boost_fiber: while the loop is busy, its neighbours go on") {
+TEST_CASE_METHOD(hosted, "boost_fiber: while the loop is busy, its neighbours go on") {
   int steps = 0;
   neighbour const busy([&] {
     for (; steps < 1000; ++steps) boost::this_fiber::yield();
@@ -63,7 +65,7 @@ TEST_CASE("boost_fiber: while the loop is busy, its neighbours go on") {
   CHECK(steps == 1000);
 }
 
-TEST_CASE("boost_fiber: while another thread posts without pause, its neighbours go on") {
+TEST_CASE_METHOD(hosted, "boost_fiber: while another thread posts without pause, its neighbours go on") {
   std::atomic<int> steps = 0;
   neighbour const busy([&] {
     for (; steps < 1000; ++steps) boost::this_fiber::yield();
@@ -84,7 +86,7 @@ TEST_CASE("boost_fiber: while another thread posts without pause, its neighbours
   CHECK(steps == 1000);
 }
 
-TEST_CASE("boost_fiber: a loop that is always woken before it sleeps lets its neighbours run") {
+TEST_CASE_METHOD(hosted, "boost_fiber: a loop that is always woken before it sleeps lets its neighbours run") {
   fibers::detail::boost_sleeper sleeper;
   int steps = 0;
   neighbour const busy([&] {
@@ -97,7 +99,7 @@ TEST_CASE("boost_fiber: a loop that is always woken before it sleeps lets its ne
   CHECK(steps == 10);
 }
 
-TEST_CASE("boost_fiber: an idle loop uses no time of the processor") {
+TEST_CASE_METHOD(hosted, "boost_fiber: an idle loop uses no time of the processor") {
   auto const start = std::chrono::steady_clock::now();
   auto const used_before = fibers::testing::processor_time();
   fibers::run([] { sleep_for(100ms); });
@@ -107,7 +109,7 @@ TEST_CASE("boost_fiber: an idle loop uses no time of the processor") {
   CHECK(used < passed / 5);
 }
 
-TEST_CASE("boost_fiber: a deadline that has passed is no reason to sleep") {
+TEST_CASE_METHOD(hosted, "boost_fiber: a deadline that has passed is no reason to sleep") {
   fibers::detail::boost_sleeper sleeper;
   for (auto const past : {fibers::time_point{}, fibers::time_point::min(), std::chrono::steady_clock::now()}) {
     sleeper.sleep(past);
@@ -115,7 +117,7 @@ TEST_CASE("boost_fiber: a deadline that has passed is no reason to sleep") {
   fibers::run([] { CHECK_FALSE(fibers::move_on_after(-1s, [] { sleep_for(1h); })); });
 }
 
-TEST_CASE("boost_fiber: several loops on one thread, each on its Boost fiber, wait for each other") {
+TEST_CASE_METHOD(hosted, "boost_fiber: several loops on one thread, each on its Boost fiber, wait for each other") {
   fibers::queue<int> ping(1), pong(1);
   std::vector<int> got;
   {
@@ -144,7 +146,8 @@ TEST_CASE("boost_fiber: several loops on one thread, each on its Boost fiber, wa
   CHECK(got.back() == 100);
 }
 
-TEST_CASE("boost_fiber: loops on one thread have a time each, and the Boost fibers beside them the real one") {
+TEST_CASE_METHOD(hosted,
+                 "boost_fiber: loops on one thread have a time each, and the Boost fibers beside them the real one") {
   std::vector<fibers::duration> passed;
   bool real = true;
   {
@@ -175,7 +178,7 @@ TEST_CASE("boost_fiber: loops on one thread have a time each, and the Boost fibe
   }
 }
 
-TEST_CASE("boost_fiber: no wake-up from another thread is lost") {
+TEST_CASE_METHOD(hosted, "boost_fiber: no wake-up from another thread is lost") {
   fibers::queue<int> there(1), back(1);
   constexpr int rounds = 2000;
   std::thread other([&] {
@@ -195,7 +198,7 @@ TEST_CASE("boost_fiber: no wake-up from another thread is lost") {
   CHECK(sum == rounds * (rounds - 1) / 2);
 }
 
-TEST_CASE("boost_fiber: a plain thread cancels a task and ends, again and again") {
+TEST_CASE_METHOD(hosted, "boost_fiber: a plain thread cancels a task and ends, again and again") {
   fibers::run([] {
     for (int i = 0; i < 200; ++i) {
       auto task = spawn([] { sleep_for(fibers::no_timeout); });
@@ -267,7 +270,7 @@ TEST_CASE_METHOD(boost_case,
 
 // --- signals ---
 
-TEST_CASE("boost_fiber: a signal wakes an idle loop, on whichever thread it comes") {
+TEST_CASE_METHOD(hosted, "boost_fiber: a signal wakes an idle loop, on whichever thread it comes") {
   auto const old = std::signal(SIGUSR1, SIG_IGN);
   bool const same_thread = GENERATE(true, false);
   int signal = 0;
@@ -289,7 +292,7 @@ TEST_CASE("boost_fiber: a signal wakes an idle loop, on whichever thread it come
   CHECK(signal == SIGUSR1);
 }
 
-TEST_CASE("boost_fiber: a signal reaches a busy loop, and one that is over again") {
+TEST_CASE_METHOD(hosted, "boost_fiber: a signal reaches a busy loop, and one that is over again") {
   auto const old = std::signal(SIGUSR1, SIG_IGN);
   int interrupted = 0;
   for (int i = 0; i < 20; ++i) {
@@ -318,7 +321,8 @@ struct own_parker final : fibers::detail::parker {
 };
 }  // namespace
 
-TEST_CASE("boost_fiber: a loop that sleeps in a way of its own cannot wait for Boost fibers, and says so") {
+TEST_CASE_METHOD(hosted,
+                 "boost_fiber: a loop that sleeps in a way of its own cannot wait for Boost fibers, and says so") {
   auto const text = how([] {
     fibers::detail::run(
         {}, [] { fibers::boost_fiber::call([] {}); }, std::make_unique<own_parker>(), BOOST_CURRENT_LOCATION);
@@ -327,14 +331,91 @@ TEST_CASE("boost_fiber: a loop that sleeps in a way of its own cannot wait for B
   CHECK(text.find("boost_fiber.cpp:") != std::string::npos);
 }
 
-TEST_CASE("boost_fiber: outside of a task its waits say what is missing") {
+// --- without a host ---
+
+TEST_CASE("boost_fiber: without a host a loop sleeps as others do, whatever the program includes") {
+  bool chosen = true;
+  fibers::run([&] { chosen = fibers::detail::chosen_parker() != nullptr; });
+  CHECK_FALSE(chosen);
+}
+
+TEST_CASE("boost_fiber: without a host a loop shares its thread from a task's first wait for a Boost fiber on") {
+  int before = 0, steps = 0;
+  bool over = false;
+  neighbour beside([&] {
+    for (; !over; ++steps) boost::this_fiber::yield();
+  });
+  fibers::run([&] {
+    sleep_for(1ms);
+    before = steps;
+    fibers::boost_fiber::call([] {});
+    event done;
+    neighbour const idle([&] {
+      for (int const enough = steps + 100; steps < enough;) boost::this_fiber::yield();
+      done.set();
+    });
+    done.wait();
+  });
+  over = true;
+  beside.join();
+  CHECK(before == 0);
+  CHECK(steps >= 100);
+  bool chosen = true;
+  fibers::run([&] { chosen = fibers::detail::chosen_parker() != nullptr; });
+  CHECK_FALSE(chosen);  // that was another loop's choice
+}
+
+TEST_CASE("boost_fiber: without a host a Boost fiber beside such a loop stops alone when it waits for its task") {
+  int turns = 0;
+  fibers::run([&] {
+    auto slow_to_end = spawn([] {
+      try {
+        sleep_for(1h);
+      } catch (fibers::cancelled_error const&) {
+        fibers::with_shield([] { sleep_for(20ms); });
+        throw;
+      }
+    });
+    this_task::yield();
+    fibers::boost_fiber::call([&] {
+      bool gone = false;
+      neighbour const beside([&] {
+        for (; !gone; ++turns) boost::this_fiber::sleep_for(1ms);
+      });
+      slow_to_end = {};
+      gone = true;
+    });
+  });
+  CHECK(turns > 0);
+}
+
+TEST_CASE("boost_fiber: without a host a signal wakes such a loop") {
+  auto const old = std::signal(SIGUSR1, SIG_IGN);
+  bool interrupted = false;
+  try {
+    fibers::run({.cancel_on_signals = {SIGUSR1}}, [] {
+      fibers::boost_fiber::call([] {});
+      std::thread([] {
+        std::this_thread::sleep_for(5ms);
+        std::raise(SIGUSR1);
+      }).detach();
+      sleep_for(1h);
+    });
+  } catch (fibers::interrupted_error const&) {
+    interrupted = true;
+  }
+  std::signal(SIGUSR1, old);
+  CHECK(interrupted);
+}
+
+TEST_CASE_METHOD(hosted, "boost_fiber: outside of a task its waits say what is missing") {
   boost::fibers::future<int> future = boost::fibers::async([] { return 1; });
   CHECK(how([&] { fibers::boost_fiber::wait(future); }).find("needs a running task") != std::string::npos);
   CHECK(how([] { fibers::boost_fiber::call([] {}); }).find("needs a running task") != std::string::npos);
   CHECK(future.get() == 1);
 }
 
-TEST_CASE("boost_fiber: threads with Boost fibers and loops come and go") {
+TEST_CASE_METHOD(hosted, "boost_fiber: threads with Boost fibers and loops come and go") {
   int sum = 0;
   for (int i = 0; i < 20; ++i) {
     on_a_thread([&] {

@@ -16,7 +16,7 @@ namespace {
 constexpr std::uint64_t ids_per_block = 1024;
 constinit std::atomic<std::uint64_t> ids_given_out = 0;
 
-constinit std::atomic<parker_source> source_of_parkers = nullptr;
+constinit thread_local parker_source* newest_source = nullptr;
 }  // namespace
 
 loop::loop(std::unique_ptr<parker> chosen, std::shared_ptr<unhandled_exception_hook const> on_unhandled) noexcept
@@ -33,7 +33,13 @@ loop::~loop() {
   current_ = found_;
 }
 
-void loop::choose(std::unique_ptr<parker> chosen) noexcept {
+void loop::expect_signals() {
+  expects_signals_ = true;
+  if (chosen_parker_ != nullptr) chosen_parker_->expect_signals();
+}
+
+void loop::choose(std::unique_ptr<parker> chosen) {
+  if (expects_signals_) chosen->expect_signals();
   chosen_parker_ = std::move(chosen);
   inbox_.use(*chosen_parker_);
 }
@@ -81,14 +87,22 @@ parker* chosen_parker(boost::source_location const& place) {
                             to_string(place) + ")");
 }
 
-void choose_parker(std::unique_ptr<parker> chosen) noexcept { loop::current()->choose(std::move(chosen)); }
-
-void use_parkers_of(parker_source source) noexcept { source_of_parkers.store(source); }
-
-std::unique_ptr<parker> parker_of_this_thread() {
-  auto const source = source_of_parkers.load();
-  return source != nullptr ? source() : nullptr;
+parker* chosen_parker() noexcept {
+  auto* const here = loop::current();
+  return here != nullptr ? here->chosen_parker() : nullptr;
 }
+
+void choose_parker(std::unique_ptr<parker> chosen) { loop::current()->choose(std::move(chosen)); }
+
+parker_source::parker_source(function make) noexcept : make_(make), older_(std::exchange(newest_source, this)) {}
+
+parker_source::~parker_source() {
+  auto** place = &newest_source;
+  while (*place != this) place = &(*place)->older_;
+  *place = older_;
+}
+
+std::unique_ptr<parker> parker_of_this_thread() { return newest_source != nullptr ? newest_source->make_() : nullptr; }
 
 void report_unhandled(char const* what, std::exception_ptr const& error) noexcept {
   auto* const here = loop::current();

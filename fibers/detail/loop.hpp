@@ -59,7 +59,7 @@ class ready_queue {
   task_state* last_ = nullptr;
 };
 
-/// What a parker_source says, if there is one.
+/// By this thread's newest parker_source; null if there is none.
 std::unique_ptr<parker> parker_of_this_thread();
 
 class alignas(64) loop {  // what a switch touches is one line of the cache
@@ -100,7 +100,10 @@ class alignas(64) loop {  // what a switch touches is one line of the cache
 
   /// Null: it sleeps as a thread does.
   parker* chosen_parker() const noexcept { return chosen_parker_.get(); }
-  void choose(std::unique_ptr<parker> chosen) noexcept;
+  void choose(std::unique_ptr<parker> chosen);
+
+  /// From now on signal handlers may ring.
+  void expect_signals();
 
   /// Counts what is under way outside of the loop for its tasks, and will wake them: meanwhile nothing is a deadlock,
   /// and virtual time passes as real time does.
@@ -169,6 +172,7 @@ class alignas(64) loop {  // what a switch touches is one line of the cache
   step_chooser* chooser_ = nullptr;
   bool given_up_ = false;
   std::function<void()> on_ring_;
+  bool expects_signals_ = false;
   boost::intrusive::list<task_state> tasks_;
   std::unique_ptr<done_callback> callbacks_;  // in the order in which they became due
   std::unique_ptr<done_callback>* callbacks_end_ = &callbacks_;

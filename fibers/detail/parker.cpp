@@ -8,23 +8,23 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <ctime>
 
 namespace fibers::detail {
 
+std::timespec to_timespec(time_point deadline) noexcept {
+  auto const since_boot = std::max<duration>(deadline.time_since_epoch(), std::chrono::nanoseconds(1));
+  auto const seconds = std::chrono::floor<std::chrono::seconds>(since_boot);
+  return {.tv_sec = static_cast<std::time_t>(seconds.count()),
+          .tv_nsec = static_cast<long>(std::chrono::nanoseconds(since_boot - seconds).count())};
+}
+
 void thread_parker::park(time_point deadline) {
   if (unparked_.exchange(0) != 0) return;
-  timespec until{};
-  timespec* timeout = nullptr;
-  if (deadline != time_point::max()) {
-    auto const since_boot = deadline.time_since_epoch();
-    if (since_boot <= duration::zero()) return;
-    auto const seconds = std::chrono::floor<std::chrono::seconds>(since_boot);
-    until.tv_sec = static_cast<std::time_t>(seconds.count());
-    until.tv_nsec = static_cast<long>(std::chrono::nanoseconds(since_boot - seconds).count());
-    timeout = &until;
-  }
+  auto const until = to_timespec(deadline);
+  auto const* const timeout = deadline != time_point::max() ? &until : nullptr;
   // Sleeps only if nobody has unparked in between; comes back for a wake, the deadline or a signal.
   ::syscall(SYS_futex, &unparked_, FUTEX_WAIT_BITSET_PRIVATE, 0, timeout, nullptr, FUTEX_BITSET_MATCH_ANY);
   unparked_.store(0);

@@ -2,10 +2,13 @@
 
 #include "signal_watch.hpp"
 
+#include <unistd.h>
+
 #include <array>
 #include <atomic>
 #include <cerrno>
 #include <fibers/detail/request.hpp>
+#include <mutex>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -33,7 +36,7 @@ signal_watch::signal_watch(std::vector<int> const& signals, class loop& loop, ta
     if (::sigaction(signal, nullptr, &old) != 0) refuse(signal);
     old_.push_back(old);
   }
-  if (auto* const parker = loop_.chosen_parker()) parker->expect_signals();
+  loop_.expect_signals();
   struct sigaction action = {};
   action.sa_handler = &handle;
   sigemptyset(&action.sa_mask);
@@ -53,9 +56,23 @@ signal_watch::signal_watch(std::vector<int> const& signals, class loop& loop, ta
   loop_.on_ring([this] { cancel_main(); });
 }
 
-signal_watch::~signal_watch() {
+signal_watch::~signal_watch() { main_ended(); }
+
+void signal_watch::main_ended() noexcept {
   stop();
   loop_.on_ring({});
+  auto const signal = caught_.exchange(0);
+  if (signal == 0 || has_reached_main()) return;
+  has_cancelled_ = 0;
+  ::kill(::getpid(), signal);  // whichever thread takes it
+}
+
+// Main may have ended before it was asked, or may have returned before it came to a suspension point.
+bool signal_watch::has_reached_main() noexcept {
+  if (has_cancelled_ == 0) return false;
+  std::scoped_lock const guard(main_.lock());
+  auto const& from_outside = main_.cancels().outermost().base;
+  return from_outside.pending == 0 || from_outside.error.origin().via != cancel_origin::kind::signal;
 }
 
 // Whatever the program has set itself meanwhile stays.
@@ -83,23 +100,29 @@ void signal_watch::stop() noexcept {
 
 void signal_watch::handle(int signal) noexcept {
   auto const error = errno;
+  bool noted = false;
   handlers.fetch_add(1);
   if (auto* const watch = watch_of(signal).load()) {
     int none = 0;
-    if (watch->caught_.compare_exchange_strong(none, signal)) {
-      watch->put_back();
-      watch->loop_.ring();
-    }
+    noted = watch->caught_.compare_exchange_strong(none, signal);
+    watch->put_back();
+    if (noted) watch->loop_.ring();
   }
   handlers.fetch_sub(1);
+  if (!noted) raise_again(signal);  // its watch has caught another one, or has ended since the signal came
   errno = error;
+}
+
+// For one that this handler has got, though another handler is set again.
+void signal_watch::raise_again(int signal) noexcept {
+  struct sigaction now = {};
+  if (::sigaction(signal, nullptr, &now) == 0 && now.sa_handler != &handle) ::kill(::getpid(), signal);
 }
 
 // On the loop's thread.
 void signal_watch::cancel_main() {
   auto const signal = caught_.load();
-  if (served_ || signal == 0) return;
-  served_ = true;
+  if (has_cancelled_ != 0 || signal == 0) return;
   auto request = make_request("signal " + std::to_string(signal), cancel_origin::kind::signal, {});
   if (request_cancel(main_, std::move(request))) has_cancelled_ = signal;
 }

@@ -4,7 +4,8 @@
 // The first of some signals cancels the main task of a loop.
 //
 // A signal may come on any thread and at any instruction, so its handler only notes it, puts the old handlers back, and
-// rings the loop, which does the rest. One loop at a time may watch a signal.
+// rings the loop, which does the rest. One loop at a time may watch a signal. No signal is lost: one that does not
+// cancel main, for whatever reason, is raised again with the old handlers.
 
 #include <csignal>
 #include <vector>
@@ -22,21 +23,26 @@ class signal_watch {
   signal_watch(signal_watch const&) = delete;
   signal_watch& operator=(signal_watch const&) = delete;
 
+  /// From now on each signal does what it did before. One that came before, but
+  /// did not reach main, does so now.
+  void main_ended() noexcept;
+
   /// The signal that has cancelled main; 0: none has.
   int has_cancelled() const noexcept { return has_cancelled_; }
 
  private:
   static void handle(int signal) noexcept;
+  static void raise_again(int signal) noexcept;
   void put_back() noexcept;
   void stop() noexcept;
   void cancel_main();
+  bool has_reached_main() noexcept;
 
   std::vector<int> const signals_;
   class loop& loop_;
   task_state& main_;
   std::vector<struct sigaction> old_;  // one each; the handler reads them
   std::atomic<int> caught_ = 0;
-  bool served_ = false;
   int has_cancelled_ = 0;
 };
 

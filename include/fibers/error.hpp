@@ -3,6 +3,8 @@
 
 // Every exception this library throws, save exception_group. cancelled_error stands apart on purpose: it is no
 // std::exception, so that a handler for failures does not swallow a cancellation.
+//
+// They are visible in every shared library, also in one that hides its symbols: so what one throws another can catch.
 
 #include <boost/assert/source_location.hpp>
 #include <chrono>
@@ -34,7 +36,7 @@ struct cancel_origin {
 
 /// Thrown out of a suspension point of a task that was cancelled. Catch it to clean up, then `throw;`.
 /// No std::exception. Copying it is cheap and cannot fail.
-class cancelled_error final {
+class [[gnu::visibility("default")]] cancelled_error final {
  public:
   cancelled_error() noexcept = default;
   explicit cancelled_error(std::string message, cancel_origin origin = {});
@@ -57,14 +59,21 @@ class cancelled_error final {
 };
 
 /// A time limit passed.
-class timeout_error : public std::runtime_error {
+class [[gnu::visibility("default")]] timeout_error : public std::runtime_error {
  public:
   timeout_error() : runtime_error("timed out") {}
   using runtime_error::runtime_error;
+
+  /// As cancelled_error::transferred(), of the operation that the limit cut short.
+  std::size_t transferred() const noexcept { return transferred_; }
+  void transferred(std::size_t bytes) noexcept { transferred_ = bytes; }
+
+ private:
+  std::size_t transferred_ = 0;
 };
 
 /// A signal of run_options::cancel_on_signals ended run().
-class interrupted_error : public std::runtime_error {
+class [[gnu::visibility("default")]] interrupted_error : public std::runtime_error {
  public:
   explicit interrupted_error(int signal);
   int signal() const noexcept { return signal_; }
@@ -74,40 +83,40 @@ class interrupted_error : public std::runtime_error {
 };
 
 /// Something was used in a way that its state does not allow. The text says what to do instead.
-class invalid_state_error : public std::logic_error {
+class [[gnu::visibility("default")]] invalid_state_error : public std::logic_error {
  public:
   using logic_error::logic_error;
 };
 
 /// In virtual time: nothing can ever run again. The text says who waits, and where.
-class deadlock_error : public std::runtime_error {
+class [[gnu::visibility("default")]] deadlock_error : public std::runtime_error {
  public:
   using runtime_error::runtime_error;
 };
 
 /// queue::try_put on a full queue would have to wait; thrown where no other answer is possible.
-class queue_full : public std::runtime_error {
+class [[gnu::visibility("default")]] queue_full : public std::runtime_error {
  public:
   queue_full() : runtime_error("the queue is full") {}
   using runtime_error::runtime_error;
 };
 
 /// An item was asked for, without waiting, of an empty queue.
-class queue_empty : public std::runtime_error {
+class [[gnu::visibility("default")]] queue_empty : public std::runtime_error {
  public:
   queue_empty() : runtime_error("the queue is empty") {}
   using runtime_error::runtime_error;
 };
 
 /// The queue was shut down: nothing goes in any more, and what was in it is gone.
-class queue_shut_down : public std::runtime_error {
+class [[gnu::visibility("default")]] queue_shut_down : public std::runtime_error {
  public:
   queue_shut_down() : runtime_error("the queue was shut down") {}
   using runtime_error::runtime_error;
 };
 
 /// The barrier was aborted, or reset while tasks were waiting.
-class broken_barrier_error : public std::runtime_error {
+class [[gnu::visibility("default")]] broken_barrier_error : public std::runtime_error {
  public:
   broken_barrier_error() : runtime_error("the barrier is broken") {}
   using runtime_error::runtime_error;

@@ -21,7 +21,7 @@ namespace fibers {
 
 /// Immutable; copies share the errors. All its functions go through nested groups, depth first and in order; for those
 /// nested deeper than 1,000 levels they throw std::length_error.
-class exception_group : public std::runtime_error {
+class [[gnu::visibility("default")]] exception_group : public std::runtime_error {
  public:
   /// Throws std::invalid_argument if there are no errors, or one is null or a cancelled_error: being cancelled is no
   /// error.

@@ -10,8 +10,10 @@
 #include <atomic>
 #include <boost/assert/source_location.hpp>
 #include <concepts>
+#include <cstddef>
 #include <exception>
 #include <fibers/detail/task_body.hpp>
+#include <fibers/error.hpp>
 #include <fibers/gather.hpp>
 #include <fibers/task_group.hpp>
 #include <functional>
@@ -56,6 +58,8 @@ class race_course {
   /// wins also while the group is going down, so that what was completed is not lost; other ends do not then.
   bool win(task_group& group, ending how);
   void failed(std::exception_ptr error) noexcept { error_ = std::move(error); }
+  /// For one that was cancelled.
+  void cut_short(cancelled_error const& by) noexcept { transferred_ += by.transferred(); }
   /// For one that failed, but has not won.
   void report(std::exception_ptr const& error) const noexcept;
 
@@ -63,6 +67,7 @@ class race_course {
   boost::source_location const& place_;
   std::atomic<bool> won_ = false;
   std::exception_ptr error_;
+  std::size_t transferred_ = 0;  // by those that were cancelled
 };
 
 template <class Result, class F>
@@ -75,7 +80,8 @@ auto racer(race_course& course, task_group& group, result_slot<Result>& result, 
       mine.fill(std::move(callable));
     } catch (abi::__forced_unwind&) {
       throw;
-    } catch (cancelled_error const&) {
+    } catch (cancelled_error const& error) {
+      course.cut_short(error);
       if (course.win(group, ending::cancelled)) course.failed(std::current_exception());
       throw;
     } catch (...) {
@@ -102,15 +108,17 @@ auto racer(race_course& course, task_group& group, result_slot<Result>& result, 
 
 }  // namespace detail
 
-/// Calls all of them concurrently, in the tasks of a group. The first to end, with a result or an error, wins: the others
-/// are cancelled and waited for, and that result is returned or that error thrown. Results of different types are
-/// returned as a std::variant of them.
+/// Calls all of them concurrently, in the tasks of a group. The first to end, with a result or an error, wins: the
+/// others are cancelled and waited for, and that result is returned or that error thrown. Results of different types
+/// are returned as a std::variant of them.
 ///
 /// May suspend; cancellation point: if the caller is cancelled, so are all callables. If one of them has completed
 /// nevertheless, its result is returned, and the cancellation stays pending. A callable whose wait is cancelled takes
 /// nothing. One case loses a result by nature: two callables that complete at the same moment, of which one wins. To
-/// take an item from the first of several queues, use get_any(), which takes from exactly one. Errors of the losers go
-/// to the hook for unhandled exceptions.
+/// take an item from the first of several queues, use get_any(), which takes from exactly one. An operation of Asio
+/// that is cut short may have moved some bytes: if the race is cancelled, cancelled_error::transferred() is the sum of
+/// all callables; a callable that may lose catches cancelled_error and keeps count itself. Errors of the losers go to
+/// the hook for unhandled exceptions.
 template <detail::callable_body... F>
 requires(sizeof...(F) > 0) auto race(F&&... callables) -> typename detail::race_result<detail::result_of<F>...>::type {
   boost::source_location const place(__FILE__, __LINE__, "fibers::race");

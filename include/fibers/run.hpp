@@ -33,7 +33,8 @@ struct run_options {
   std::size_t threads = 1;
 
   /// The first of these signals cancels the main task; if that ends cancelled, run() throws interrupted_error. After
-  /// the first, and after run(), each does again what it did before: so a second Ctrl-C ends the program.
+  /// the first, and from the end of the main task on, each does again what it did before: a second Ctrl-C ends the
+  /// program, and so does a first one while run() waits for the tasks that are left.
   std::vector<int> cancel_on_signals = {};
 
   /// When tasks that run() has cancelled at its end take longer than this, stderr says which and where, and again after

@@ -11,13 +11,18 @@
 // If somebody else has asked for the task's end too, that wins, and cancelled_error goes on. Whatever else leaves the
 // block, a result or another error, goes on as it is.
 //
+// An operation of Asio that is cut short may have moved some bytes: timeout_error::transferred() says how many, and
+// after move_on_after() a variable that the body has named by timeout_scope::add_transferred_to().
+//
 // Entering and leaving a block does not suspend. Everything here is for the running task.
 
 #include <boost/assert/source_location.hpp>
+#include <cstddef>
 #include <fibers/clock.hpp>
 #include <fibers/detail/cancel_state.hpp>
 #include <fibers/detail/task_body.hpp>
 #include <fibers/detail/timer_queue.hpp>
+#include <fibers/error.hpp>
 #include <fibers/task.hpp>
 #include <fibers/this_task.hpp>
 #include <functional>
@@ -41,6 +46,10 @@ class timeout_scope : private detail::timer {
   /// Did the deadline pass in the block, whether or not anything came of it?
   bool expired() const noexcept { return expired_; }
 
+  /// If the deadline cuts the block short, adds to `count` how many bytes the operation had moved that was under way
+  /// then, as timeout_error::transferred() has it. The block must not outlive `count`. Does not suspend.
+  void add_transferred_to(std::size_t& count) noexcept { transferred_to_ = &count; }
+
  protected:
   timeout_scope(time_point deadline, duration limit, boost::source_location const& place);
   timeout_scope(timeout_scope const&) = delete;
@@ -50,6 +59,11 @@ class timeout_scope : private detail::timer {
   /// Disarms, and takes the block's own request back. True if a cancelled_error that leaves it now is this block's
   /// doing.
   bool leave() noexcept;
+  /// That cancelled_error was this block's doing.
+  void cut_short(cancelled_error const& by) noexcept {
+    transferred_ = by.transferred();
+    if (transferred_to_ != nullptr) *transferred_to_ += transferred_;
+  }
   [[noreturn]] void throw_timeout() const;
 
  private:
@@ -64,6 +78,8 @@ class timeout_scope : private detail::timer {
   duration limit_;  // how far away it was when it was set
   boost::source_location const& place_;
   boost::source_location waited_at_ = {};  // where the task was when it expired
+  std::size_t transferred_ = 0;
+  std::size_t* transferred_to_ = nullptr;
 };
 
 namespace detail {
@@ -83,6 +99,7 @@ class timeout_block final : public timeout_scope {
     }
   }
 
+  using timeout_scope::cut_short;
   using timeout_scope::leave;
   using timeout_scope::throw_timeout;
 };
@@ -112,8 +129,9 @@ timeout_result<F> call_with_timeout(time_point deadline, duration limit, F& body
   timeout_block block(deadline, limit, place);
   try {
     return block.call<F>(body);
-  } catch (cancelled_error const&) {
+  } catch (cancelled_error const& error) {
     if (!block.leave()) throw;
+    block.cut_short(error);
   }
   block.throw_timeout();  // not inside the handler: the cancellation is over
 }
@@ -129,8 +147,9 @@ auto call_and_move_on(time_point deadline, duration limit, F& body, boost::sourc
     } else {
       return block.call<F>(body);
     }
-  } catch (cancelled_error const&) {
+  } catch (cancelled_error const& error) {
     if (!block.leave()) throw;
+    block.cut_short(error);
   }
   return {};
 }
@@ -187,8 +206,15 @@ template <class Task>
 auto wait_for_task(Task& task, time_limit limit, boost::source_location const& place) -> decltype(task.get()) {
   if (limit.length() <= duration::zero()) {
     auto const ending = task_access::checked(task);
-    if (end_now(*ending, place)) throw timeout_error("timed out: there was no time at all");
-    return task_access::fetch(task, *ending);
+    bool const ended_now = end_now(*ending, place);
+    try {
+      return task_access::fetch(task, *ending);
+    } catch (cancelled_error const& cancelled) {
+      if (!ended_now) throw;
+      timeout_error error("timed out: there was no time at all");
+      error.transferred(cancelled.transferred());
+      throw error;
+    }
   }
   return with_timeout(
       limit, [&]() -> decltype(task.get()) { return task.get(place); }, place);

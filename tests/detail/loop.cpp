@@ -12,6 +12,7 @@
 #include <fibers/this_task.hpp>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -27,6 +28,7 @@ using fibers::time_point;
 using fibers::detail::claim;
 using fibers::detail::loop;
 using fibers::detail::parker;
+using fibers::detail::parker_source;
 using fibers::detail::told_waiter;
 using fibers::detail::waiter;
 
@@ -55,8 +57,6 @@ template <class F>
 void run_with(std::unique_ptr<parker> how_to_sleep, F main, clock_kind clock = clock_kind::steady) {
   fibers::detail::run(fibers::run_options{.clock = clock}, main, std::move(how_to_sleep), here);
 }
-
-std::function<void()>* source_calls = nullptr;
 
 }  // namespace
 
@@ -102,27 +102,38 @@ TEST_CASE("loop: while another thread wakes it all the time its parker may chang
   }
 }
 
-TEST_CASE("loop: one that was given no parker asks the thread's source for one") {
-  int parks = 0;
-  bool asked = false;
-  std::function<void()> before = [&] { ++parks; };
-  source_calls = &before;
-  fibers::detail::use_parkers_of([]() -> std::unique_ptr<parker> {
-    if (source_calls == nullptr) return nullptr;
-    return std::make_unique<spy>([] { (*source_calls)(); });
+TEST_CASE("loop: one that was given no parker asks the thread's newest source for one") {
+  auto const parker_chosen = [] {
+    bool chosen = false;
+    fibers::run([&] { chosen = fibers::detail::chosen_parker() != nullptr; });
+    return chosen;
+  };
+  parker_source::function const none = []() -> std::unique_ptr<parker> { return nullptr; };
+  parker_source::function const some = []() -> std::unique_ptr<parker> { return std::make_unique<spy>([] {}); };
+  CHECK_FALSE(parker_chosen());
+  std::optional<parker_source> first(some), second(none);
+  CHECK_FALSE(parker_chosen());
+  second.reset();
+  CHECK(parker_chosen());
+  second.emplace(none);
+  first.reset();  // in any order
+  CHECK_FALSE(parker_chosen());
+  second.reset();
+  CHECK_FALSE(parker_chosen());
+}
+
+TEST_CASE("loop: one that was given a parker asks no source, and no other thread's loop does") {
+  static constinit int asked = 0;
+  parker_source const source([]() -> std::unique_ptr<parker> {
+    ++asked;
+    return nullptr;
   });
-  fibers::run([&] {
-    asked = fibers::detail::chosen_parker(here) != nullptr;
-    fibers::sleep_for(1ms);
-  });
-  int const parks_then = parks;
-  run_with(std::make_unique<spy>([] {}), [] { fibers::sleep_for(1ms); });  // that one is not asked
-  source_calls = nullptr;
-  fibers::run([] { fibers::sleep_for(1ms); });
-  fibers::detail::use_parkers_of(nullptr);
-  CHECK(asked);
-  CHECK(parks_then > 0);
-  CHECK(parks == parks_then);
+  asked = 0;
+  run_with(std::make_unique<spy>([] {}), [] { fibers::sleep_for(1ms); });
+  std::thread([] { fibers::run([] {}); }).join();
+  CHECK(asked == 0);
+  fibers::run([] {});
+  CHECK(asked == 1);
 }
 
 TEST_CASE("loop: while one is absent from its thread another runs there, each in its own time") {

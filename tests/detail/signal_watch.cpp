@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <csignal>
+#include <fibers/event.hpp>
 #include <fibers/run.hpp>
 #include <fibers/task.hpp>
 #include <fibers/this_task.hpp>
@@ -371,8 +372,71 @@ TEST_CASE("signal: one that is given twice is watched once") {
   CHECK(current_handler(SIGUSR1) == &count);
 }
 
-TEST_CASE("signal: one that comes as main ends interrupts it or does nothing, and none is left behind") {
-  handlers const safe(SIG_IGN);
+TEST_CASE("signal: from the end of main on each does what it did before", "[RUN-16]") {
+  auto const stubborn = [] {
+    try {
+      for_ever();
+    } catch (cancelled_error const&) {  // run() is over
+    }
+    std::raise(SIGUSR1);
+    fibers::this_task::yield();
+  };
+  SECTION("a handler of the program's own") {
+    handlers const safe(&count);
+    std::vector<int> counts;
+    int const result = fibers::run(in_virtual_time({SIGUSR1}), [&] {
+      fibers::spawn([&] {
+        stubborn();
+        counts.push_back(handled);
+      }).detach();
+      fibers::this_task::yield();
+      return 7;
+    });
+    CHECK(result == 7);
+    CHECK(counts == std::vector{1});
+  }
+  SECTION("the end of the program") {
+    auto const end = in_child([&] {
+      fibers::run(in_virtual_time({SIGUSR1}), [&] {
+        fibers::spawn([&] {
+          stubborn();
+          for_ever();
+        }).detach();
+        fibers::this_task::yield();
+      });
+    });
+    CHECK(end.by(SIGUSR1));
+  }
+}
+
+TEST_CASE("signal: one that is caught but comes too late to cancel main does what it did before") {
+  handlers const safe(&count);
+  CHECK(
+      fibers::run(watching({SIGUSR1}), [] {
+        fibers::spawn([] { std::raise(SIGUSR1); }).detach();  // runs when main has ended, in the same turn of the loop
+        return 7;
+      }) == 7);
+  CHECK(handled == 1);
+}
+
+TEST_CASE("signal: one whose request main has not reached when it returns does what it did before") {
+  handlers const safe(&count);
+  CHECK(fibers::run(in_virtual_time({SIGUSR1}), [] {
+          fibers::event ready;
+          auto waker = fibers::spawn([&] {
+            ready.set();  // main is woken before the signal asks it to stop
+            std::raise(SIGUSR1);
+            for (int i = 0; i < 200; ++i) fibers::this_task::yield();
+          });
+          ready.wait();
+          waker.detach();
+          return 7;
+        }) == 7);
+  CHECK(handled == 1);
+}
+
+TEST_CASE("signal: one that comes as main ends interrupts it or does what it did before, and none is left behind") {
+  handlers const safe(&count);
   std::atomic<int> rounds = 0;
   std::atomic<bool> stop = false;
   std::thread sender([&] {
@@ -386,15 +450,21 @@ TEST_CASE("signal: one that comes as main ends interrupts it or does nothing, an
     }
   });
   std::set<int> seen;
+  int interrupted = 0;
   while (seen.size() < 2) {
-    seen.insert(run_interrupted(watching({SIGUSR1}), [&] {
+    int const by = run_interrupted(watching({SIGUSR1}), [&] {
       ++rounds;
       if (rounds % 2 == 0) std::this_thread::yield();  // where the threads share a processor
       for (int i = 0; i < rounds % 500; ++i) fibers::this_task::yield();
-    }));
+    });
+    seen.insert(by);
+    if (by != 0) ++interrupted;
   }
   stop = true;
   sender.join();
   CHECK(seen == std::set{0, SIGUSR1});
-  CHECK(current_handler(SIGUSR1) == SIG_IGN);
+  auto const deadline = std::chrono::steady_clock::now() + 10s;  // another thread may be about to take the last one
+  while (interrupted + handled < rounds && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
+  CHECK(interrupted + handled == rounds);  // none is lost
+  CHECK(current_handler(SIGUSR1) == &count);
 }

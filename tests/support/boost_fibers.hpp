@@ -31,10 +31,18 @@ class neighbour {
   boost::fibers::fiber fiber_;
 };
 
-/// Runs the body as the main Boost fiber of a thread of its own, which has ended when this returns.
+/// A thread whose loops sleep as Boost fibers.
+struct hosted {
+  boost_fiber::host const here;
+};
+
+/// Runs the body as the main Boost fiber of such a thread of its own, which has ended when this returns.
 template <class Body>
 void on_a_thread(Body body) {
-  std::thread(std::move(body)).join();
+  std::thread([&] {
+    boost_fiber::host const here;
+    body();
+  }).join();
 }
 
 /// Lets time pass without letting anybody run.
@@ -53,7 +61,7 @@ inline duration processor_time() {
 
 /// Tasks in virtual time, on a Boost fiber. Where they wait for Boost fibers, time is real: so what happened is kept
 /// without it.
-class boost_case : public virtual_time {
+class boost_case : public virtual_time, public hosted {
  protected:
   void note(std::string const& what) { happened += (happened.empty() ? "" : ", ") + what; }
 

@@ -7,15 +7,20 @@
 // where Asio waits, and each time it wakes up runs the handlers that are ready, and then the tasks that these woke.
 // While tasks are busy it looks for handlers every so many switches.
 //
-// Others wake it by ringing a bell: an eventfd that stands in the io_context like any other descriptor. A handler may
-// run after the loop has gone, where the io_context is the user's: so the bell belongs to both.
+// Other threads wake it by ringing a bell, and its own deadlines by the bell's alarm: an eventfd and a timerfd that
+// stand in the io_context like any other descriptor. Asio's own waits with a deadline end each second for nothing, and
+// are late by up to a millisecond. A handler may run after the loop has ended, where the io_context is the user's, so
+// the bell is shared between the loop and its handlers.
 
 #include <cxxabi.h>
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <boost/asio/buffer.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/execution_context.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
@@ -33,89 +38,168 @@
 #include <optional>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 namespace fibers {
 
 namespace detail {
 
-class asio_bell : public std::enable_shared_from_this<asio_bell> {
+/// What ends a loop's wait in an io_context: a ring, or a deadline.
+class asio_bell : public std::enable_shared_from_this<asio_bell>,
+                  public boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {
  public:
-  explicit asio_bell(boost::asio::io_context& context) : descriptor_(context, open()) {}
+  explicit asio_bell(boost::asio::io_context& context)
+      : ring_number_(open_ring()), ring_(context, ring_number_), alarm_(context, open_alarm()) {}
 
-  /// Any thread, and signal handlers.
+  /// Thread-safe, also for signal handlers.
   void ring() noexcept {
-    std::uint64_t const once = 1;
-    if (!rung_.exchange(true)) [[maybe_unused]]
-      auto const written = ::write(descriptor_number_, &once, sizeof once);
+    if (!rung_.exchange(true)) write_ring();
   }
 
-  /// From now on until stop() a ring ends a wait in the io_context.
+  /// A wait in the io_context that begins now ends at `deadline` or, once, before. Only an earlier deadline than that
+  /// of the alarm sets it: most deadlines are withdrawn before they come, and the next is a later one.
+  void alarm_at(time_point deadline) noexcept {
+    if (deadline >= alarm_at_) return;
+    alarm_at_ = deadline;
+    set_alarm();
+  }
+
+  /// From now on until stop() rings and alarms are heard.
   void listen() {
     listening_ = true;
-    read();
+    hear_rings();
+    hear_alarms();
   }
   void stop() {
     listening_ = false;
     boost::system::error_code ignored;
-    descriptor_.cancel(ignored);
+    ring_.cancel(ignored);
+    alarm_.cancel(ignored);
   }
   void close() noexcept {
     listening_ = false;
     boost::system::error_code ignored;
-    descriptor_.close(ignored);
+    ring_.close(ignored);
+    alarm_.close(ignored);
+  }
+
+  /// In the child of a fork: descriptors of its own, since the old ones are shared with the parent.
+  void reopen() {
+    if (!ring_.is_open()) return;
+    boost::system::error_code ignored;
+    int const ring = open_ring();
+    ring_number_.store(ring);  // before the old one is closed: a signal handler may ring now
+    ring_.close(ignored);      // which ends its read, and the handler begins the next
+    ring_.assign(ring);
+    rung_.store(true);  // what was rung in the parent just before was meant for the copy, too
+    write_ring();
+    alarm_.close(ignored);
+    alarm_.assign(open_alarm());
+    if (alarm_at_ != time_point::max()) set_alarm();
   }
 
  private:
-  void read() {
-    descriptor_.async_read_some(boost::asio::buffer(&count_, sizeof count_),
-                                [self = shared_from_this()](boost::system::error_code const&, std::size_t) {
-                                  self->rung_.store(false);
-                                  if (self->listening_) self->read();
-                                });
+  void hear_rings() {
+    ring_.async_read_some(boost::asio::buffer(&rings_, sizeof rings_),
+                          [self = shared_from_this()](boost::system::error_code const&, std::size_t) {
+                            self->rung_.store(false);
+                            if (self->listening_) self->hear_rings();
+                          });
   }
-  int open() {
-    descriptor_number_ = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (descriptor_number_ < 0) throw std::system_error(errno, std::generic_category(), "fibers: eventfd");
-    return descriptor_number_;
+  void hear_alarms() {
+    alarm_.async_read_some(boost::asio::buffer(&alarms_, sizeof alarms_),
+                           [self = shared_from_this()](boost::system::error_code const& error, std::size_t) {
+                             if (!error) self->alarm_at_ = time_point::max();
+                             if (self->listening_) self->hear_alarms();
+                           });
+  }
+  void write_ring() noexcept {
+    std::uint64_t const once = 1;
+    [[maybe_unused]] auto const written = ::write(ring_number_.load(), &once, sizeof once);
+  }
+  void set_alarm() noexcept {
+    itimerspec const once{.it_interval = {}, .it_value = to_timespec(alarm_at_)};
+    ::timerfd_settime(alarm_.native_handle(), TFD_TIMER_ABSTIME, &once, nullptr);
+  }
+  static int open_ring() { return checked(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), "fibers: eventfd"); }
+  static int open_alarm() {
+    return checked(::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC), "fibers: timerfd_create");
+  }
+  static int checked(int descriptor, char const* what) {
+    if (descriptor < 0) throw std::system_error(errno, std::generic_category(), what);
+    return descriptor;
   }
 
-  int descriptor_number_ = -1;
-  std::atomic<bool> rung_ = false;  // nobody need ring again before it was heard
+  std::atomic<int> ring_number_;
+  std::atomic<bool> rung_ = false;  // no other ring is needed before this one was heard
   bool listening_ = false;
-  std::uint64_t count_ = 0;
-  boost::asio::posix::stream_descriptor descriptor_;
+  std::uint64_t rings_ = 0, alarms_ = 0;
+  time_point alarm_at_ = time_point::max();
+  boost::asio::posix::stream_descriptor ring_, alarm_;
+};
+
+/// Tells the bells in an io_context of a fork. In a shared library with hidden symbols this is another service, of the
+/// bells which that library made, and no less right.
+class asio_bells final : public boost::asio::execution_context::service {
+ public:
+  using key_type = asio_bells;
+  static inline boost::asio::execution_context::id id = {};
+
+  explicit asio_bells(boost::asio::execution_context& context) : service(context) {}
+
+  void add(asio_bell& bell) noexcept { bells_.push_back(bell); }
+
+ private:
+  void shutdown() override {}
+  // The reactor, which is older, has been told before: in the child it no longer shares anything with the parent.
+  void notify_fork(boost::asio::execution_context::fork_event event) override {
+    if (event != boost::asio::execution_context::fork_child) return;
+    for (auto& bell : bells_) bell.reopen();
+  }
+
+  boost::intrusive::list<asio_bell, boost::intrusive::constant_time_size<false>> bells_;
 };
 
 /// An operation that was told to end, and has not yet. Composed ones may not have heard it: a part of theirs was
 /// completed just then, and the next part began. So they are told again.
-struct asio_told_operation : boost::intrusive::list_base_hook<> {
+struct asio_told_operation
+    : boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {
   void (*again)(asio_told_operation&) noexcept = nullptr;
 };
 
 class asio_parker final : public parker {
  public:
-  asio_parker() : own_(std::in_place, 1), context_(*own_) { begin(); }  // one thread runs it
-  explicit asio_parker(boost::asio::io_context& users) : context_(users) { begin(); }
+  asio_parker() : parker(parker_kind::asio), own_(std::in_place, 1), context_(*own_) { begin(); }  // one thread runs it
+  explicit asio_parker(boost::asio::io_context& users) : parker(parker_kind::asio), context_(users) { begin(); }
   ~asio_parker() override {
     bell_->close();
     ++*fences_;
-    here_ = outer_;
   }
 
-  /// The io_context in which this thread's loop sleeps, or null.
-  static boost::asio::execution_context* here() noexcept { return here_ != nullptr ? &here_->context_ : nullptr; }
-
-  /// Tells the operation again after all that happens, until it is taken off. This thread's loop has a parker.
-  static void keep_telling(asio_told_operation& operation) noexcept { here_->told_.push_back(operation); }
-  static void told_enough(asio_told_operation& operation) noexcept {
-    if (operation.is_linked()) here_->told_.erase(here_->told_.iterator_to(operation));
+  /// That of this thread's loop; null if the loop sleeps in another way.
+  static asio_parker* here() noexcept { return of(chosen_parker()); }
+  static asio_parker* of(parker* chosen) noexcept {
+    return chosen != nullptr && chosen->kind() == parker_kind::asio ? static_cast<asio_parker*>(chosen) : nullptr;
   }
+
+  /// Tells the operation again after all that happens, until it is unlinked.
+  void keep_telling(asio_told_operation& operation) noexcept { told_.push_back(operation); }
+
+  /// A signal keeps the memory that operations take to listen to it: so it is used again, by the loop's next operation.
+  std::unique_ptr<boost::asio::cancellation_signal> take_signal() noexcept {
+    if (signals_.empty()) return nullptr;
+    auto taken = std::move(signals_.back());
+    signals_.pop_back();
+    return taken;
+  }
+  void keep_signal(std::unique_ptr<boost::asio::cancellation_signal> signal) { signals_.push_back(std::move(signal)); }
 
   boost::asio::io_context& context() noexcept { return context_; }
 
   void park(time_point deadline) override {
+    bell_->alarm_at(deadline);
     serve([&] {
-      auto const first = deadline == time_point::max() ? context_.run_one() : context_.run_one_until(deadline);
+      auto const first = context_.run_one();
       return first == 0 ? 0 : first + poll_ready();
     });
   }
@@ -143,8 +227,8 @@ class asio_parker final : public parker {
 
  private:
   void begin() {
+    boost::asio::use_service<asio_bells>(context_).add(*bell_);
     bell_->listen();
-    here_ = this;
   }
 
   // The handlers that are ready, and not those that these bring forth: there may be no end of them, and tasks must run
@@ -189,17 +273,16 @@ class asio_parker final : public parker {
 
   std::shared_ptr<unsigned> const fences_ = std::make_shared<unsigned>(0);  // the number of the latest
   boost::intrusive::list<asio_told_operation, boost::intrusive::constant_time_size<false>> told_;
-
-  static inline constinit thread_local asio_parker* here_ = nullptr;
-  asio_parker* const outer_ = here_;
+  std::vector<std::unique_ptr<boost::asio::cancellation_signal>> signals_;
 };
 
 }  // namespace detail
 
 /// The io_context of this thread's loop, for I/O objects of tasks: made when it is first asked for, destroyed when
 /// run() returns, which all I/O objects on it must have done before. Other threads may post to it. Its handlers run
-/// between tasks. Need not be run, and stop() does not end it. Does not suspend. Throws invalid_state_error if this
-/// thread runs no loop, or one that sleeps in another way, as on a fiber of Boost.Fiber.
+/// between tasks. Need not be run, and stop() does not end it. A task that calls fork() tells it before and after, by
+/// notify_fork(). Does not suspend. Throws invalid_state_error if this thread runs no loop, or one that sleeps in
+/// another way, as on a fiber of Boost.Fiber. A plugin that makes it must stay loaded until run() returns.
 inline boost::asio::io_context& io_context(boost::source_location const& place = BOOST_CURRENT_LOCATION) {
   auto* const chosen = detail::chosen_parker(place);
   if (chosen == nullptr) {
@@ -208,7 +291,7 @@ inline boost::asio::io_context& io_context(boost::source_location const& place =
     detail::choose_parker(std::move(made));
     return context;
   }
-  if (auto* const sleeps_here = dynamic_cast<detail::asio_parker*>(chosen)) return sleeps_here->context();
+  if (auto* const sleeps_here = detail::asio_parker::of(chosen)) return sleeps_here->context();
   throw invalid_state_error(
       "fibers: this loop cannot have an io_context, since it does not own its thread: use I/O objects of an io_context "
       "that another thread runs (" +

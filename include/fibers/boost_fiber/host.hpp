@@ -3,9 +3,12 @@
 
 // A loop inside of a Boost.Fiber program.
 //
-// In a program that includes this, each loop sleeps as a Boost fiber: run() stops the Boost fiber it was called on, and
-// no other. A thread that had no Boost fibers becomes the main one of its own. While tasks are busy, the Boost fibers
-// beside them have a turn every 64 switches.
+// A loop that shares its thread with Boost fibers sleeps as one of them: it stops the Boost fiber on which run() was
+// called, and no other. A thread that had no Boost fibers becomes the main one of its own. While tasks are busy, the
+// Boost fibers beside them have a turn every 64 switches.
+//
+// Loops of a thread do so from their beginning where a host lives, and else from the first time that one of their tasks
+// waits for a Boost fiber. Loops of other threads are left alone: a host program knows nothing of what its plugins use.
 //
 // Which trap of Boost.Fiber is met where:
 //
@@ -166,6 +169,8 @@ class boost_future_watches {
 /// The Boost fiber on which a loop runs.
 class boost_host final : public parker {
  public:
+  boost_host() : parker(parker_kind::boost_fiber) {}
+
   void park(time_point deadline) override {
     let_others_run([&] { sleeper_.sleep(deadline); });
   }
@@ -183,14 +188,24 @@ class boost_host final : public parker {
     return false;
   }
 
-  /// That of this thread's loop.
+  /// For parker_source.
+  static std::unique_ptr<parker> make() { return std::make_unique<boost_host>(); }
+
+  /// That of this thread's loop, which is chosen if none was.
   static boost_host& here(boost::source_location const& place) {
-    if (auto* const host = dynamic_cast<boost_host*>(chosen_parker(place))) return *host;
+    auto* const chosen = chosen_parker(place);
+    if (chosen == nullptr) {
+      auto made = std::make_unique<boost_host>();
+      auto& host = *made;
+      host.beside_loop_.emplace(&make);
+      choose_parker(std::move(made));
+      return host;
+    }
+    if (chosen->kind() == parker_kind::boost_fiber) return static_cast<boost_host&>(*chosen);
     throw invalid_state_error(
         "fibers: this loop sleeps in an io_context or in a way of its own, and no Boost fiber can run beside it: wait "
-        "for Boost fibers in a loop that was begun by fibers::run(), in a program whose source with that call includes "
-        "<fibers/boost_fiber.hpp> (" +
-        to_string(place) + ")");
+        "for Boost fibers in a loop that was begun by fibers::run() and has not called fibers::io_context() (" +
+        detail::to_string(place) + ")");
   }
 
   /// Runs `body` on a Boost fiber of its own, on this thread, soon. For who needs little stack.
@@ -225,12 +240,29 @@ class boost_host final : public parker {
   boost::fibers::scheduler* const home_ = boost::fibers::context::active()->get_scheduler();
   std::shared_ptr<boost_future_watches> const future_watches_ = std::make_shared<boost_future_watches>();
   boost_sleeper sleeper_;
-  std::optional<boost_bell> bell_;  // goes first: it wakes us
+  std::optional<parker_source> beside_loop_;  // for Boost fibers of its thread that wait for tasks
+  std::optional<boost_bell> bell_;            // destroyed first: it wakes us
 };
 
-inline bool const loops_sleep_as_boost_fibers = [] {
-  use_parkers_of([]() -> std::unique_ptr<parker> { return std::make_unique<boost_host>(); });
-  return true;
-}();
-
 }  // namespace fibers::detail
+
+namespace fibers::boost_fiber {
+
+/// While it lives, this thread's loops share the thread with its Boost fibers: fibers::run() stops only the Boost fiber
+/// that calls it, and so does the destructor of a task<> that waits for its task. Needs a thread on which Boost fibers
+/// run; make one at the beginning of each thread whose Boost fibers call run(), beside use_scheduling_algorithm(). Made
+/// and destroyed by the same thread, outside of tasks, in any order. Does not suspend, and does not throw.
+///
+///   int main() {
+///     fibers::boost_fiber::host const host;
+///     …
+///   }
+class host {
+ public:
+  host() noexcept : source_(&detail::boost_host::make) {}
+
+ private:
+  detail::parker_source const source_;
+};
+
+}  // namespace fibers::boost_fiber

@@ -153,9 +153,10 @@ class asio_operation final : public asio_operation_base {
  public:
   using value_type = typename asio_result<Values...>::type;
 
-  /// Starts the operation, and returns when it has ended.
+  /// Starts the operation, and returns when it has ended. Not inlined: g++ 12 would warn of Asio's initiations, which
+  /// are empty objects.
   template <class Initiation, class... Parameters>
-  void perform(Initiation&& initiation, Parameters&&... parameters) {
+  [[gnu::noinline]] void perform(Initiation&& initiation, Parameters&&... parameters) {
     auto const executor = executor_of(initiation);  // lives until the operation has ended
     if constexpr (!std::is_null_pointer_v<std::remove_cv_t<decltype(executor)>>) runs_on(executor);
     try {

@@ -30,26 +30,26 @@
 #include <new>
 #include <type_traits>
 #include <utility>
-#include <vector>
 
 namespace fibers::detail {
 
 inline constexpr boost::source_location asio_place(__FILE__, __LINE__, "fibers::use_fiber");
 
-/// A signal keeps the memory that operations take to listen to it. So it is used again, by the thread's next operation.
+/// By which one operation is told to end: one that the loop has kept, if it sleeps in an io_context.
 class asio_signal {
  public:
   asio_signal() {
-    if (idle().empty()) idle().push_back(std::make_unique<boost::asio::cancellation_signal>());
-    signal_ = std::move(idle().back());
-    idle().pop_back();
+    if (auto* const parker = asio_parker::here()) signal_ = parker->take_signal();
+    if (signal_ == nullptr) signal_ = std::make_unique<boost::asio::cancellation_signal>();
   }
   asio_signal(asio_signal const&) = delete;
   asio_signal& operator=(asio_signal const&) = delete;
   ~asio_signal() {
     try {
+      auto* const parker = asio_parker::here();
+      if (parker == nullptr) return;
       if (signal_->slot().has_handler()) signal_->slot().emplace<nobody>();
-      idle().push_back(std::move(signal_));
+      parker->keep_signal(std::move(signal_));
     } catch (std::bad_alloc const&) {  // then it is not used again
     }
   }
@@ -59,10 +59,6 @@ class asio_signal {
   struct nobody {
     void operator()(boost::asio::cancellation_type) const noexcept {}
   };
-  static std::vector<std::unique_ptr<boost::asio::cancellation_signal>>& idle() {
-    thread_local std::vector<std::unique_ptr<boost::asio::cancellation_signal>> signals;
-    return signals;
-  }
   std::unique_ptr<boost::asio::cancellation_signal> signal_;
 };
 
@@ -120,7 +116,7 @@ class asio_operation_base : public told_waiter, private asio_told_operation {
     if (shares_.count() > 1 && has_request(task())) tell(*this);
     if (!shares_.remove()) [[maybe_unused]]
       auto const notified = suspend_for_outside(*this);
-    asio_parker::told_enough(*this);
+    asio_told_operation::unlink();
   }
 
   /// The operation has its result.
@@ -143,10 +139,15 @@ class asio_operation_base : public told_waiter, private asio_told_operation {
   template <class Executor>
   static bool belongs_here(Executor const& executor) noexcept {
     if constexpr (boost::asio::can_query<Executor const&, boost::asio::execution::context_t>::value) {
-      return &boost::asio::query(executor, boost::asio::execution::context) == asio_parker::here();
+      return &boost::asio::query(executor, boost::asio::execution::context) == context_here();
     } else {
       return false;
     }
+  }
+
+  static boost::asio::execution_context* context_here() noexcept {
+    auto* const parker = asio_parker::here();
+    return parker != nullptr ? &parker->context() : nullptr;
   }
 
   void give_up_share() noexcept {
@@ -162,7 +163,7 @@ class asio_operation_base : public told_waiter, private asio_told_operation {
   // Whatever kind of end the operation can have: each kind leaves the choice to it.
   static void end_here(asio_operation_base& self) noexcept {
     self.again = [](asio_told_operation& told) noexcept { static_cast<asio_operation_base&>(told).emit(); };
-    asio_parker::keep_telling(self);
+    asio_parker::here()->keep_telling(self);
     self.emit();
   }
   void emit() noexcept {

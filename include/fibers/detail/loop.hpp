@@ -17,19 +17,32 @@ class loop;
 /// The parker that was chosen for this thread's loop; null if it just sleeps as a thread does. Throws
 /// invalid_state_error if this thread runs no loop.
 parker* chosen_parker(boost::source_location const& place);
+/// The same, and null if this thread runs no loop.
+parker* chosen_parker() noexcept;
 
 /// This thread's loop, for which none was chosen yet, sleeps so from now on.
-void choose_parker(std::unique_ptr<parker> chosen) noexcept;
+void choose_parker(std::unique_ptr<parker> chosen);
 
-/// Asked when a loop begins for which run() was given no parker: how does one sleep on this thread? Null: as threads
-/// do.
-using parker_source = std::unique_ptr<parker> (*)();
+/// While it lives, each loop that begins on this thread and was given no parker sleeps by one that `make` returns; if
+/// there are several, by the newest one's. Made and destroyed by the same thread, in any order.
+class parker_source {
+ public:
+  using function = std::unique_ptr<parker> (*)();
 
-/// Of the whole program. Any thread, also before main().
-void use_parkers_of(parker_source source) noexcept;
+  explicit parker_source(function make) noexcept;
+  parker_source(parker_source const&) = delete;
+  parker_source& operator=(parker_source const&) = delete;
+  ~parker_source();
 
-/// Tells the loop's hook of an exception that nobody can fetch; if there is none, or no loop, stderr. It is said to come
-/// from `what`, and from which task, if one is running.
+ private:
+  friend std::unique_ptr<parker> parker_of_this_thread();
+
+  function const make_;
+  parker_source* older_;
+};
+
+/// Tells the loop's hook of an exception that nobody can fetch; if there is none, or no loop, stderr. It is said to
+/// come from `what`, and from which task, if one is running.
 void report_unhandled(char const* what, std::exception_ptr const& error) noexcept;
 
 /// Does this thread run a loop at this moment: a task of it, or what it does between tasks?

@@ -8,7 +8,7 @@
 namespace fibers::testing {
 
 /// What is wrong, where, and how to repeat it.
-class failure : public std::runtime_error {
+class [[gnu::visibility("default")]] failure : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
