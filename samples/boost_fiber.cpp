@@ -35,9 +35,8 @@ void as_it_was() {
   kitchen.join();
 }
 
-// Step 1. The cook works within fibers::run(). On a thread with a host that stops only the Boost fiber it is called on.
-// A receiver is the channel's end for tasks: its get() can be cut short, and an order that was on its way then stays in
-// the receiver.
+// Step 1. The cook works within fibers::run(), which stops only the Boost fiber it is called on. A receiver is the
+// channel's end for tasks: its get() can be cut short, and an order that was on its way then stays in the receiver.
 void with_a_timeout() {
   order_channel channel(8);
   boost::fibers::fiber waiter([&] {
@@ -109,7 +108,6 @@ void with_a_clean_shutdown() {
 
 int main() {
   as_it_was();
-  fibers::boost_fiber::host const host;
   with_a_timeout();
   with_a_cancel();
   with_a_clean_shutdown();

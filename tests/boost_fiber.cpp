@@ -7,6 +7,7 @@
 #include <csignal>
 #include <fibers/boost_fiber.hpp>
 #include <fibers/event.hpp>
+#include <fibers/detail/loop.hpp>
 #include <fibers/queue.hpp>
 #include <fibers/shield.hpp>
 #include <fibers/task.hpp>
@@ -25,7 +26,6 @@ using fibers::event;
 using fibers::sleep_for;
 using fibers::spawn;
 using fibers::testing::boost_case;
-using fibers::testing::hosted;
 using fibers::testing::how;
 using fibers::testing::neighbour;
 using fibers::testing::on_a_thread;
@@ -39,7 +39,7 @@ TEST_CASE_METHOD(boost_case, "boost_fiber: run() gives what main gives, on the m
   CHECK(on_another == "returned 6");
 }
 
-TEST_CASE_METHOD(hosted, "boost_fiber: while the loop is idle, its neighbours go on") {
+TEST_CASE("boost_fiber: while the loop is idle, its neighbours go on") {
   event done;
   int steps = 0;
   neighbour const busy([&] {
@@ -50,7 +50,7 @@ TEST_CASE_METHOD(hosted, "boost_fiber: while the loop is idle, its neighbours go
   CHECK(steps == 1000);
 }
 
-TEST_CASE_METHOD(hosted, "boost_fiber: while the loop is busy, its neighbours go on") {
+TEST_CASE("boost_fiber: while the loop is busy, its neighbours go on") {
   int steps = 0;
   neighbour const busy([&] {
     for (; steps < 1000; ++steps) boost::this_fiber::yield();
@@ -65,7 +65,7 @@ TEST_CASE_METHOD(hosted, "boost_fiber: while the loop is busy, its neighbours go
   CHECK(steps == 1000);
 }
 
-TEST_CASE_METHOD(hosted, "boost_fiber: while another thread posts without pause, its neighbours go on") {
+TEST_CASE("boost_fiber: while another thread posts without pause, its neighbours go on") {
   std::atomic<int> steps = 0;
   neighbour const busy([&] {
     for (; steps < 1000; ++steps) boost::this_fiber::yield();
@@ -86,7 +86,7 @@ TEST_CASE_METHOD(hosted, "boost_fiber: while another thread posts without pause,
   CHECK(steps == 1000);
 }
 
-TEST_CASE_METHOD(hosted, "boost_fiber: a loop that is always woken before it sleeps lets its neighbours run") {
+TEST_CASE("boost_fiber: a loop that is always woken before it sleeps lets its neighbours run") {
   fibers::detail::boost_sleeper sleeper;
   int steps = 0;
   neighbour const busy([&] {
@@ -99,7 +99,7 @@ TEST_CASE_METHOD(hosted, "boost_fiber: a loop that is always woken before it sle
   CHECK(steps == 10);
 }
 
-TEST_CASE_METHOD(hosted, "boost_fiber: an idle loop uses no time of the processor") {
+TEST_CASE("boost_fiber: an idle loop uses no time of the processor") {
   auto const start = std::chrono::steady_clock::now();
   auto const used_before = fibers::testing::processor_time();
   fibers::run([] { sleep_for(100ms); });
@@ -109,7 +109,7 @@ TEST_CASE_METHOD(hosted, "boost_fiber: an idle loop uses no time of the processo
   CHECK(used < passed / 5);
 }
 
-TEST_CASE_METHOD(hosted, "boost_fiber: a deadline that has passed is no reason to sleep") {
+TEST_CASE("boost_fiber: a deadline that has passed is no reason to sleep") {
   fibers::detail::boost_sleeper sleeper;
   for (auto const past : {fibers::time_point{}, fibers::time_point::min(), std::chrono::steady_clock::now()}) {
     sleeper.sleep(past);
@@ -117,7 +117,7 @@ TEST_CASE_METHOD(hosted, "boost_fiber: a deadline that has passed is no reason t
   fibers::run([] { CHECK_FALSE(fibers::move_on_after(-1s, [] { sleep_for(1h); })); });
 }
 
-TEST_CASE_METHOD(hosted, "boost_fiber: several loops on one thread, each on its Boost fiber, wait for each other") {
+TEST_CASE("boost_fiber: several loops on one thread, each on its Boost fiber, wait for each other") {
   fibers::queue<int> ping(1), pong(1);
   std::vector<int> got;
   {
@@ -146,8 +146,7 @@ TEST_CASE_METHOD(hosted, "boost_fiber: several loops on one thread, each on its 
   CHECK(got.back() == 100);
 }
 
-TEST_CASE_METHOD(hosted,
-                 "boost_fiber: loops on one thread have a time each, and the Boost fibers beside them the real one") {
+TEST_CASE("boost_fiber: loops on one thread have a time each, and the Boost fibers beside them the real one") {
   std::vector<fibers::duration> passed;
   bool real = true;
   {
@@ -178,7 +177,7 @@ TEST_CASE_METHOD(hosted,
   }
 }
 
-TEST_CASE_METHOD(hosted, "boost_fiber: no wake-up from another thread is lost") {
+TEST_CASE("boost_fiber: no wake-up from another thread is lost") {
   fibers::queue<int> there(1), back(1);
   constexpr int rounds = 2000;
   std::thread other([&] {
@@ -198,7 +197,7 @@ TEST_CASE_METHOD(hosted, "boost_fiber: no wake-up from another thread is lost") 
   CHECK(sum == rounds * (rounds - 1) / 2);
 }
 
-TEST_CASE_METHOD(hosted, "boost_fiber: a plain thread cancels a task and ends, again and again") {
+TEST_CASE("boost_fiber: a plain thread cancels a task and ends, again and again") {
   fibers::run([] {
     for (int i = 0; i < 200; ++i) {
       auto task = spawn([] { sleep_for(fibers::no_timeout); });
@@ -270,7 +269,7 @@ TEST_CASE_METHOD(boost_case,
 
 // --- signals ---
 
-TEST_CASE_METHOD(hosted, "boost_fiber: a signal wakes an idle loop, on whichever thread it comes") {
+TEST_CASE("boost_fiber: a signal wakes an idle loop, on whichever thread it comes") {
   auto const old = std::signal(SIGUSR1, SIG_IGN);
   bool const same_thread = GENERATE(true, false);
   int signal = 0;
@@ -292,7 +291,7 @@ TEST_CASE_METHOD(hosted, "boost_fiber: a signal wakes an idle loop, on whichever
   CHECK(signal == SIGUSR1);
 }
 
-TEST_CASE_METHOD(hosted, "boost_fiber: a signal reaches a busy loop, and one that is over again") {
+TEST_CASE("boost_fiber: a signal reaches a busy loop, and one that is over again") {
   auto const old = std::signal(SIGUSR1, SIG_IGN);
   int interrupted = 0;
   for (int i = 0; i < 20; ++i) {
@@ -321,8 +320,7 @@ struct own_parker final : fibers::detail::parker {
 };
 }  // namespace
 
-TEST_CASE_METHOD(hosted,
-                 "boost_fiber: a loop that sleeps in a way of its own cannot wait for Boost fibers, and says so") {
+TEST_CASE("boost_fiber: a loop that sleeps in a way of its own cannot wait for Boost fibers, and says so") {
   auto const text = how([] {
     fibers::detail::run(
         {}, [] { fibers::boost_fiber::call([] {}); }, std::make_unique<own_parker>(), BOOST_CURRENT_LOCATION);
@@ -333,13 +331,34 @@ TEST_CASE_METHOD(hosted,
 
 // --- without a host ---
 
-TEST_CASE("boost_fiber: without a host a loop sleeps as others do, whatever the program includes") {
-  bool chosen = true;
-  fibers::run([&] { chosen = fibers::detail::chosen_parker() != nullptr; });
-  CHECK_FALSE(chosen);
+namespace {
+
+// As in a plugin, which does not decide how the loops of its host sleep.
+struct unhosted {
+  fibers::detail::parker_source const none{[]() -> std::unique_ptr<fibers::detail::parker> { return nullptr; }};
+};
+
+}  // namespace
+
+TEST_CASE("boost_fiber: in a program that includes it, loops of every thread sleep as Boost fibers") {
+  auto const parker_chosen = [] {
+    bool chosen = false;
+    fibers::run([&] { chosen = fibers::detail::chosen_parker() != nullptr; });
+    return chosen;
+  };
+  CHECK(parker_chosen());
+  bool on_another = false;
+  on_a_thread([&] { on_another = parker_chosen(); });
+  CHECK(on_another);
+  {
+    unhosted const none;
+    CHECK_FALSE(parker_chosen());
+    fibers::boost_fiber::host const host;
+    CHECK(parker_chosen());
+  }
 }
 
-TEST_CASE("boost_fiber: without a host a loop shares its thread from a task's first wait for a Boost fiber on") {
+TEST_CASE_METHOD(unhosted, "boost_fiber: without a host a loop shares its thread from a task's first wait for a Boost fiber on") {
   int before = 0, steps = 0;
   bool over = false;
   neighbour beside([&] {
@@ -365,7 +384,7 @@ TEST_CASE("boost_fiber: without a host a loop shares its thread from a task's fi
   CHECK_FALSE(chosen);  // that was another loop's choice
 }
 
-TEST_CASE("boost_fiber: without a host a Boost fiber beside such a loop stops alone when it waits for its task") {
+TEST_CASE_METHOD(unhosted, "boost_fiber: without a host a Boost fiber beside such a loop stops alone when it waits for its task") {
   int turns = 0;
   fibers::run([&] {
     auto slow_to_end = spawn([] {
@@ -389,7 +408,7 @@ TEST_CASE("boost_fiber: without a host a Boost fiber beside such a loop stops al
   CHECK(turns > 0);
 }
 
-TEST_CASE("boost_fiber: without a host a signal wakes such a loop") {
+TEST_CASE_METHOD(unhosted, "boost_fiber: without a host a signal wakes such a loop") {
   auto const old = std::signal(SIGUSR1, SIG_IGN);
   bool interrupted = false;
   try {
@@ -408,14 +427,14 @@ TEST_CASE("boost_fiber: without a host a signal wakes such a loop") {
   CHECK(interrupted);
 }
 
-TEST_CASE_METHOD(hosted, "boost_fiber: outside of a task its waits say what is missing") {
+TEST_CASE("boost_fiber: outside of a task its waits say what is missing") {
   boost::fibers::future<int> future = boost::fibers::async([] { return 1; });
   CHECK(how([&] { fibers::boost_fiber::wait(future); }).find("needs a running task") != std::string::npos);
   CHECK(how([] { fibers::boost_fiber::call([] {}); }).find("needs a running task") != std::string::npos);
   CHECK(future.get() == 1);
 }
 
-TEST_CASE_METHOD(hosted, "boost_fiber: threads with Boost fibers and loops come and go") {
+TEST_CASE("boost_fiber: threads with Boost fibers and loops come and go") {
   int sum = 0;
   for (int i = 0; i < 20; ++i) {
     on_a_thread([&] {

@@ -29,7 +29,6 @@ using boost::fibers::promise;
 using fibers::sleep_for;
 using fibers::spawn;
 using fibers::testing::boost_case;
-using fibers::testing::hosted;
 using fibers::testing::how;
 using fibers::testing::neighbour;
 namespace boost_fiber = fibers::boost_fiber;
@@ -232,8 +231,7 @@ TEST_CASE_METHOD(boost_case, "boost_fiber: a destructor waits for a future while
   CHECK(out == "returned 5");
 }
 
-TEST_CASE_METHOD(hosted, "boost_fiber: get() does not stop the loop, though other threads look at the future",
-                 "[race]") {
+TEST_CASE("boost_fiber: get() does not stop the loop, though other threads look at the future", "[race]") {
   std::atomic<bool> over = false;
   long refused = 0, got = 0;
   promise<int> promised;
@@ -265,7 +263,7 @@ TEST_CASE_METHOD(hosted, "boost_fiber: get() does not stop the loop, though othe
   CHECK(refused == 0);
 }
 
-TEST_CASE_METHOD(hosted, "boost_fiber: a thread ends soon though the promise it no longer waits for is never kept") {
+TEST_CASE("boost_fiber: a thread ends soon though the promise it no longer waits for is never kept") {
   promise<int> promised;
   auto future = promised.get_future();
   std::string out;

@@ -24,7 +24,6 @@ using fibers::sleep_for;
 using fibers::spawn;
 using fibers::task_handle;
 using fibers::testing::boost_case;
-using fibers::testing::hosted;
 using fibers::testing::how;
 using fibers::testing::neighbour;
 using fibers::testing::on_a_thread;
@@ -121,7 +120,6 @@ TEST_CASE_METHOD(boost_case, "boost_fiber: a Boost fiber that lets a task go sto
     std::atomic<bool> over = false;
     bool went_on = false;
     std::thread elsewhere([&, mine = std::move(owned)]() mutable {
-      boost_fiber::host const shared;
       went_on = let_go(std::move(mine));
       over = true;
     });
@@ -156,7 +154,7 @@ TEST_CASE_METHOD(boost_case, "boost_fiber: several Boost fibers wait for one tas
   CHECK(sum == 10);
 }
 
-TEST_CASE_METHOD(hosted, "boost_fiber: who waits for a task that is given up in a deadlock is told") {
+TEST_CASE("boost_fiber: who waits for a task that is given up in a deadlock is told") {
   task_handle<> handle;
   std::string ended;
   neighbour waiting([&] {
@@ -203,9 +201,7 @@ TEST_CASE_METHOD(boost_case, "boost_fiber: an empty handle is no task to wait fo
   CHECK(how([] { boost_fiber::wait(task_handle<int>()); }).find("empty") != std::string::npos);
 }
 
-TEST_CASE_METHOD(hosted,
-                 "boost_fiber: a task ends while a Boost fiber of another thread begins to wait, both ways round",
-                 "[race]") {
+TEST_CASE("boost_fiber: a task ends while a Boost fiber of another thread begins to wait, both ways round", "[race]") {
   std::set<bool> was_done;
   for (int i = 0; i < 100'000 && was_done.size() < 2; ++i) {
     std::atomic<bool> ready = false;

@@ -31,7 +31,6 @@ using fibers::event;
 using fibers::sleep_for;
 using fibers::spawn;
 using fibers::testing::burn;
-using fibers::testing::hosted;
 using fibers::testing::how;
 using fibers::testing::neighbour;
 using fibers::testing::on_a_thread;
@@ -56,8 +55,7 @@ std::string rethrow(std::string const& name, Wait wait) {
 
 // --- a wait with a deadline may swallow a wake-up ---
 
-TEST_CASE_METHOD(hosted,
-                 "boost_fiber, trap: a wait with a deadline says that it timed out though it was woken in time") {
+TEST_CASE("boost_fiber, trap: a wait with a deadline says that it timed out though it was woken in time") {
   boost::fibers::mutex mutex;
   boost::fibers::condition_variable changed;
   auto status = boost::fibers::cv_status::no_timeout;
@@ -72,8 +70,7 @@ TEST_CASE_METHOD(hosted,
   CHECK(status == boost::fibers::cv_status::timeout);
 }
 
-TEST_CASE_METHOD(hosted,
-                 "boost_fiber, trap: a task that was given what it waited for in time has it, however late it runs") {
+TEST_CASE("boost_fiber, trap: a task that was given what it waited for in time has it, however late it runs") {
   event given;
   std::string ended;
   neighbour giver([&] {
@@ -87,7 +84,7 @@ TEST_CASE_METHOD(hosted,
 
 // --- who wakes may touch the sleeper's thread after it has ended ---
 
-TEST_CASE_METHOD(hosted, "boost_fiber, trap: a thread may end at once when its Boost fiber was told of a task's end") {
+TEST_CASE("boost_fiber, trap: a thread may end at once when its Boost fiber was told of a task's end") {
   // Boost.Fiber's notifier still rings at the sleeping thread when that runs already. The address sanitizer sees it if
   // boost_fiber::wait() does not wait for the notifier.
   std::atomic<int> told = 0;
@@ -110,7 +107,7 @@ TEST_CASE_METHOD(hosted, "boost_fiber, trap: a thread may end at once when its B
   CHECK(told == 300);
 }
 
-TEST_CASE_METHOD(hosted, "boost_fiber, trap: a thread may end at once when its loop was woken by another thread") {
+TEST_CASE("boost_fiber, trap: a thread may end at once when its loop was woken by another thread") {
   for (int i = 0; i < 300; ++i) {
     event go;
     std::atomic<bool> begun = false;
@@ -130,8 +127,7 @@ TEST_CASE_METHOD(hosted, "boost_fiber, trap: a thread may end at once when its l
 // --- the state of exceptions ---
 
 #if BOOST_VERSION < 108800
-TEST_CASE_METHOD(hosted,
-                 "boost_fiber, trap: of two Boost fibers that wait in handlers, one throws on what the other caught") {
+TEST_CASE("boost_fiber, trap: of two Boost fibers that wait in handlers, one throws on what the other caught") {
   std::string first, second;
   {
     neighbour const a([&] { first = rethrow("first", [] { boost::this_fiber::yield(); }); });
@@ -146,8 +142,7 @@ TEST_CASE_METHOD(hosted,
 }
 #endif
 
-TEST_CASE_METHOD(hosted,
-                 "boost_fiber, trap: a task throws on what it caught, whatever its neighbours have caught meanwhile") {
+TEST_CASE("boost_fiber, trap: a task throws on what it caught, whatever its neighbours have caught meanwhile") {
   std::string first, second;
   int handlers = 0;
   event others;
@@ -171,8 +166,7 @@ TEST_CASE_METHOD(hosted,
   CHECK(second == "failed: second");
 }
 
-TEST_CASE_METHOD(hosted,
-                 "boost_fiber, trap: a Boost fiber throws on what it caught, whatever tasks have caught meanwhile") {
+TEST_CASE("boost_fiber, trap: a Boost fiber throws on what it caught, whatever tasks have caught meanwhile") {
   std::string beside, in_task;
   event go;
   neighbour waits_in_handler([&] {
@@ -194,8 +188,7 @@ TEST_CASE_METHOD(hosted,
   CHECK(beside == "failed: a neighbour's");
 }
 
-TEST_CASE_METHOD(hosted,
-                 "boost_fiber, trap: a task that is unwinding while neighbours throw counts its own exceptions only") {
+TEST_CASE("boost_fiber, trap: a task that is unwinding while neighbours throw counts its own exceptions only") {
   struct waits_in_destructor {
     int& uncaught;
     ~waits_in_destructor() {
@@ -225,8 +218,7 @@ TEST_CASE_METHOD(hosted,
 
 // --- a task stops its Boost fiber itself ---
 
-TEST_CASE_METHOD(
-    hosted, "boost_fiber, trap: a task that sleeps as a Boost fiber holds up its own loop, and not its neighbours") {
+TEST_CASE("boost_fiber, trap: a task that sleeps as a Boost fiber holds up its own loop, and not its neighbours") {
   std::string order;
   int steps = 0;
   neighbour const beside([&] {
@@ -242,8 +234,7 @@ TEST_CASE_METHOD(
   CHECK(order == "slept other ");
 }
 
-TEST_CASE_METHOD(hosted,
-                 "boost_fiber, trap: another loop of the thread goes on meanwhile, and both are sound after it") {
+TEST_CASE("boost_fiber, trap: another loop of the thread goes on meanwhile, and both are sound after it") {
   std::string order;
   event slept;
   neighbour second([&] {
@@ -268,13 +259,11 @@ TEST_CASE_METHOD(hosted,
 
 // --- Boost fibers change threads ---
 
-TEST_CASE_METHOD(
-    hosted, "boost_fiber, trap: a loop whose Boost fiber changes its thread ends the program, and says what to do") {
+TEST_CASE("boost_fiber, trap: a loop whose Boost fiber changes its thread ends the program, and says what to do") {
   auto const death = fibers::testing::in_child([] {
     // Two threads share their Boost fibers, and soon one takes the loop's that the other had.
     auto const share = [] {
       boost::fibers::use_scheduling_algorithm<boost::fibers::algo::shared_work>();
-      fibers::boost_fiber::host const shared;
       for (;;) boost::this_fiber::yield();
     };
     std::thread(share).detach();
@@ -289,8 +278,7 @@ TEST_CASE_METHOD(
   CHECK(death.text.find("was moved to another thread") != std::string::npos);
 }
 
-TEST_CASE_METHOD(
-    hosted, "boost_fiber, trap: a Boost fiber without a loop may change its thread while it waits for a task to end") {
+TEST_CASE("boost_fiber, trap: a Boost fiber without a loop may change its thread while it waits for a task to end") {
   auto const death = fibers::testing::in_child([] {
     std::mutex mutex;
     fibers::task<void> offered;
@@ -312,7 +300,6 @@ TEST_CASE_METHOD(
     }).detach();
     auto const share = [] {
       boost::fibers::use_scheduling_algorithm<boost::fibers::algo::shared_work>();
-      fibers::boost_fiber::host const shared;
       for (;;) boost::this_fiber::yield();
     };
     std::thread(share).detach();
@@ -336,8 +323,7 @@ TEST_CASE_METHOD(
   CHECK(death.with(7));
 }
 
-TEST_CASE_METHOD(hosted,
-                 "boost_fiber, trap: the main fiber of a thread stays there, also if that shares its Boost fibers") {
+TEST_CASE("boost_fiber, trap: the main fiber of a thread stays there, also if that shares its Boost fibers") {
   std::atomic<bool> over = false;
   std::thread other([&] {
     boost::fibers::use_scheduling_algorithm<boost::fibers::algo::shared_work>(true);

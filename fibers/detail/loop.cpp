@@ -2,6 +2,9 @@
 
 #include "loop.hpp"
 
+#include <dlfcn.h>
+#include <sys/auxv.h>
+
 #include <fibers/error.hpp>
 #include <utility>
 
@@ -17,6 +20,15 @@ constexpr std::uint64_t ids_per_block = 1024;
 constinit std::atomic<std::uint64_t> ids_given_out = 0;
 
 constinit thread_local parker_source* newest_source = nullptr;
+constinit std::atomic<parker_source::function> source_of_program = nullptr;
+
+// Is this a function of the program itself, and not of a shared library?
+bool is_of_program(void const* function) noexcept {
+  Dl_info there = {}, program = {};
+  auto const* const headers = reinterpret_cast<void const*>(::getauxval(AT_PHDR));
+  if (::dladdr(function, &there) == 0 || ::dladdr(headers, &program) == 0) return true;  // it is linked statically
+  return there.dli_fbase == program.dli_fbase;
+}
 }  // namespace
 
 loop::loop(std::unique_ptr<parker> chosen, std::shared_ptr<unhandled_exception_hook const> on_unhandled) noexcept
@@ -102,7 +114,16 @@ parker_source::~parker_source() {
   *place = older_;
 }
 
-std::unique_ptr<parker> parker_of_this_thread() { return newest_source != nullptr ? newest_source->make_() : nullptr; }
+program_parker_source::program_parker_source(parker_source::function make) noexcept {
+  if (is_of_program(reinterpret_cast<void const*>(make))) source_of_program.store(make);
+}
+
+program_parker_source::~program_parker_source() { source_of_program.store(nullptr); }
+
+std::unique_ptr<parker> parker_of_this_thread() {
+  auto const make = newest_source != nullptr ? newest_source->make_ : source_of_program.load();
+  return make != nullptr ? make() : nullptr;
+}
 
 void report_unhandled(char const* what, std::exception_ptr const& error) noexcept {
   auto* const here = loop::current();

@@ -71,7 +71,7 @@ void signal_watch::main_ended() noexcept {
 bool signal_watch::has_reached_main() noexcept {
   if (has_cancelled_ == 0) return false;
   std::scoped_lock const guard(main_.lock());
-  auto const& from_outside = main_.cancels().outermost().base;
+  auto const& from_outside = main_.cancels().outermost();
   return from_outside.pending == 0 || from_outside.error.origin().via != cancel_origin::kind::signal;
 }
 

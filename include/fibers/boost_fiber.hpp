@@ -1,19 +1,15 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// Cancellation for programs on Boost.Fiber, which has none of its own. Link Boost.Fiber, and include this. On a thread
-// with a host, fibers::run() can be called on any Boost fiber, stops only that one, and its tasks and the Boost fibers
-// can wait for each other.
+// Cancellation for programs on Boost.Fiber, which has none of its own. Link Boost.Fiber, and include this: then
+// fibers::run() can be called on any Boost fiber, stops only that one, and its tasks and the Boost fibers can wait for
+// each other.
 //
-//   fibers::boost_fiber::host const host;  // on each such thread
 //   boost::fibers::future<page> download = boost::fibers::async(fetch, "…");
 //   fibers::run([&] {
 //     auto const got = fibers::move_on_after(2s, [&] { return fibers::boost_fiber::get(download); });
 //     …
 //   });
-//
-// Without a host, a loop shares its thread with Boost fibers from the first call of a task below on; before, it stops
-// the whole thread when it has nothing to do.
 //
 //   within a task                                within a Boost fiber
 //   get(future), wait(future)                    wait(task), get(task)

@@ -31,18 +31,10 @@ class neighbour {
   boost::fibers::fiber fiber_;
 };
 
-/// A thread whose loops sleep as Boost fibers.
-struct hosted {
-  boost_fiber::host const here;
-};
-
-/// Runs the body as the main Boost fiber of such a thread of its own, which has ended when this returns.
+/// Runs the body as the main Boost fiber of a thread of its own, which has ended when this returns.
 template <class Body>
 void on_a_thread(Body body) {
-  std::thread([&] {
-    boost_fiber::host const here;
-    body();
-  }).join();
+  std::thread(std::move(body)).join();
 }
 
 /// Lets time pass without letting anybody run.
@@ -61,7 +53,7 @@ inline duration processor_time() {
 
 /// Tasks in virtual time, on a Boost fiber. Where they wait for Boost fibers, time is real: so what happened is kept
 /// without it.
-class boost_case : public virtual_time, public hosted {
+class boost_case : public virtual_time {
  protected:
   void note(std::string const& what) { happened += (happened.empty() ? "" : ", ") + what; }
 

@@ -7,8 +7,9 @@
 // called, and no other. A thread that had no Boost fibers becomes the main one of its own. While tasks are busy, the
 // Boost fibers beside them have a turn every 64 switches.
 //
-// Loops of a thread do so from their beginning where a host lives, and else from the first time that one of their tasks
-// waits for a Boost fiber. Loops of other threads are left alone: a host program knows nothing of what its plugins use.
+// In a program that includes this, all loops do so from their beginning. A shared library that includes it, such as a
+// plugin, does not decide that for the program: there a thread's loops do so from their beginning while a host lives on
+// that thread, and else from the first time that one of their tasks waits for a Boost fiber.
 //
 // Which trap of Boost.Fiber is met where:
 //
@@ -244,19 +245,17 @@ class boost_host final : public parker {
   std::optional<boost_bell> bell_;            // destroyed first: it wakes us
 };
 
+inline program_parker_source const loops_sleep_as_boost_fibers(&boost_host::make);
+
 }  // namespace fibers::detail
 
 namespace fibers::boost_fiber {
 
-/// While it lives, this thread's loops share the thread with its Boost fibers: fibers::run() stops only the Boost fiber
-/// that calls it, and so does the destructor of a task<> that waits for its task. Needs a thread on which Boost fibers
-/// run; make one at the beginning of each thread whose Boost fibers call run(), beside use_scheduling_algorithm(). Made
-/// and destroyed by the same thread, outside of tasks, in any order. Does not suspend, and does not throw.
+/// For shared libraries: while it lives, the loops of this thread share the thread with its Boost fibers, as all loops do
+/// in a program whose own sources include this header. fibers::run() then stops only the Boost fiber that calls it, and
+/// so does the destructor of a task that waits for its task.
 ///
-///   int main() {
-///     fibers::boost_fiber::host const host;
-///     …
-///   }
+/// Created and destroyed by the same thread, outside of tasks, in any order. Does not suspend. Does not throw.
 class host {
  public:
   host() noexcept : source_(&detail::boost_host::make) {}

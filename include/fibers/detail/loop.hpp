@@ -41,6 +41,16 @@ class parker_source {
   parker_source* older_;
 };
 
+/// While it lives, all loops of the program, where their thread has no source of its own. Only the program itself can
+/// decide so: in a shared library this has no effect, since a host need not know what its plugins include.
+class program_parker_source {
+ public:
+  explicit program_parker_source(parker_source::function make) noexcept;
+  program_parker_source(program_parker_source const&) = delete;
+  program_parker_source& operator=(program_parker_source const&) = delete;
+  ~program_parker_source();
+};
+
 /// Tells the loop's hook of an exception that nobody can fetch; if there is none, or no loop, stderr. It is said to
 /// come from `what`, and from which task, if one is running.
 void report_unhandled(char const* what, std::exception_ptr const& error) noexcept;
