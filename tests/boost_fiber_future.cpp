@@ -365,5 +365,5 @@ TEST_CASE_METHOD(boost_case, "boost_fiber: a call that takes a stop_token is tol
     note(late.substr(0, 6));
     note(calling.done() ? "over" : "waits");
   });
-  CHECK(happened == "failed, over");
+  CHECK(happened == "return, over");  // what it returned is its result, though it was late
 }
