@@ -26,9 +26,9 @@ ending task_state::run() {
   auto how = ending::cancelled;
   if (cancels_.deliverable()) {
     std::scoped_lock const guard(lock_);
-    auto request = cancels_.deliver();
-    request.of(id_);
-    cancels_.end_with(std::move(request));
+    auto delivered = cancels_.deliver();
+    delivered.of(id_);
+    cancels_.end_with(std::move(delivered));
   } else {
     how = call();
   }
