@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// The last to come counts those whom nobody has cancelled yet, and numbers them. One that is cancelled between the
-// count and its claim (by another thread) has passed all the same, since the others go on as if it had: it finds its
-// number when it runs, returns it, and its request stays pending.
+// An arrival that seems to complete the round counts the waiters that are not cancelled, and numbers them if they are
+// enough; no other arrival counts, so that each costs O(1). A waiter that is cancelled between the count and its claim
+// (by another thread) has passed all the same, since the others go on as if it had: it finds its number when it runs,
+// returns it, and its request stays pending.
 
 #include <fibers/barrier.hpp>
 #include <fibers/error.hpp>
@@ -25,9 +26,7 @@ std::size_t barrier::arrive_and_wait(boost::source_location const& place) {
   auto& self = detail::enter(place);
   std::unique_lock guard(spin_);
   if (broken_) throw broken_barrier_error();
-  auto const number = waiters_.count();
-
-  if (number + 1 == parties_) {
+  if (waiters_.size() + 1 >= parties_ && waiters_.count() + 1 == parties_) {
     detail::wait_list passed;
     for (std::size_t i = 0; auto* const first = waiters_.pop(); ++i) {
       auto& other = static_cast<entry&>(*first);
@@ -41,7 +40,7 @@ std::size_t barrier::arrive_and_wait(boost::source_location const& place) {
     }
     guard.unlock();
     passed.wake_all();
-    return number;
+    return parties_ - 1;
   }
 
   detail::waiter w(self, place);
@@ -76,7 +75,7 @@ void barrier::reset() noexcept { break_round(false); }
 
 std::size_t barrier::waiting() const noexcept {
   std::scoped_lock const guard(spin_);
-  return waiters_.count();
+  return waiters_.size();
 }
 
 bool barrier::broken() const noexcept {

@@ -73,6 +73,13 @@ void refuse_cycle(task_state& self, task_state& target) {
 
 }  // namespace
 
+void throw_passed_on(task_state& self, task_state& target) {
+  target.looked_at();
+  auto request = target.cancelled();
+  request.of(self.id());
+  throw request;
+}
+
 void join(task_state& target, pass_on forward, boost::source_location const& place) {
   if (target.finished() && running_task() == nullptr) return;  // a callback, or a thread without a loop, may look
   auto& self = enter(place);
@@ -83,6 +90,7 @@ void join(task_state& target, pass_on forward, boost::source_location const& pla
   awaited_tasks awaited{.tasks = tasks};
   if (forward == pass_on::yes) w.awaited(awaited);
   settle(self, wait_for_end(target, w));
+  if (awaited.passed && target.ending() == ending::cancelled) throw_passed_on(self, target);
 }
 
 void start(task_state& task, std::string_view name, boost::source_location const& place) {
@@ -95,13 +103,15 @@ void start(task_state& task, std::string_view name, boost::source_location const
   here->add(task, place);
 }
 
-void call_when_done(task_state& task, std::unique_ptr<done_callback> callback) {
-  callback->task = &task;
-  if (task.add_callback(callback)) return;
+void call_when_done(task_state& task, callback_ptr const& callback) {
+  if (task.add_callback(*callback)) return;
   if (auto* const here = loop::current()) {
-    here->call_back_later(std::move(callback));
-  } else {
+    callback_list due;
+    due.push(*callback);
+    here->call_back_later(due);
+  } else if (callback->try_claim()) {
     callback->call();
+    callback->drop();
   }
 }
 
@@ -176,3 +186,15 @@ void task_base::end_unfinished() noexcept {
 }
 
 }  // namespace fibers::detail
+
+namespace fibers {
+
+bool callback_handle::remove() noexcept {
+  auto const callback = std::move(callback_);
+  if (callback == nullptr || !callback->try_claim()) return false;
+  callback->task().remove_callback(*callback);
+  callback->drop();  // what the callable holds may suspend in its destructor, so it goes without the lock
+  return true;
+}
+
+}  // namespace fibers

@@ -9,8 +9,7 @@
 
 namespace fibers::detail {
 
-// The values of one task, or of several as long as none of them sets one: then that one takes a copy. Few variables are
-// expected, so they are searched one by one.
+// The values of one task, or of several as long as none of them sets one: then that one takes a copy. Sorted by variable.
 class local_values : public from_memory {
  public:
   using entry = std::pair<local_key, std::shared_ptr<void>>;
@@ -19,10 +18,13 @@ class local_values : public from_memory {
   local_values(local_values const& other) : entries(other.entries) {}
   local_values& operator=(local_values const&) = delete;
 
+  auto place_of(local_key variable) noexcept {
+    return std::lower_bound(entries.begin(), entries.end(), variable,
+                            [](entry const& e, local_key key) { return e.first < key; });
+  }
   entry* find(local_key variable) noexcept {
-    auto const found =
-        std::find_if(entries.begin(), entries.end(), [&](entry const& e) { return e.first == variable; });
-    return found != entries.end() ? &*found : nullptr;
+    auto const found = place_of(variable);
+    return found != entries.end() && found->first == variable ? &*found : nullptr;
   }
 
   std::vector<entry, allocator<entry>> entries;
@@ -62,7 +64,7 @@ void set_local(local_key variable, std::shared_ptr<void> value, boost::source_lo
   if (auto* const found = values->find(variable)) {
     found->second.swap(value);  // the old value goes last, since its destructor may come back here
   } else {
-    values->entries.emplace_back(variable, std::move(value));
+    values->entries.emplace(values->place_of(variable), variable, std::move(value));
   }
 }
 

@@ -14,10 +14,7 @@ using detail::this_task_state;
 
 void this_task::yield(boost::source_location const& place) { detail::yield_now(place); }
 
-void this_task::checkpoint(boost::source_location const& place) {
-  auto& task = detail::enter(place);
-  if (task.loop().turn_is_over()) detail::yield_now(place);
-}
+void this_task::checkpoint(boost::source_location const& place) { detail::checkpoint(place); }
 
 void this_task::cancel(std::string_view message, boost::source_location const& place) {
   detail::request_cancel(this_task_state(place), detail::make_request(message, cancel_origin::kind::by_hand, place));
@@ -31,6 +28,10 @@ int this_task::uncancel(boost::source_location const& place) {
   auto& task = this_task_state(place);
   std::scoped_lock const guard(task.lock());
   return static_cast<int>(task.cancels().uncancel());
+}
+
+bool this_task::is_own(cancelled_error const& error, boost::source_location const& place) {
+  return error.of() == this_task_state(place).id();
 }
 
 std::string this_task::name(boost::source_location const& place) { return this_task_state(place).name(); }
@@ -60,7 +61,7 @@ struct alarm final : detail::timer {
 };
 
 detail::task_state* sleep_until_due(time_point when, boost::source_location const& place) {
-  auto& self = detail::enter(place);
+  auto& self = detail::enter_without_yield(place);
   auto& timers = self.loop().timers();
   detail::waiter w(self, place);
   alarm alarm(w);

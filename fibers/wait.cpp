@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <fibers/detail/request.hpp>
 #include <fibers/detail/suspend.hpp>
 #include <fibers/detail/timer_queue.hpp>
 #include <fibers/timeout.hpp>
@@ -91,6 +92,12 @@ struct deadline_timer final : timer {
   bool went_behind = false;
 };
 
+void refuse_self(task_state const& self, task_state& awaited, boost::source_location const& place) {
+  if (&awaited != &self) return;
+  throw invalid_state_error("fibers: task '" + awaited.name() + "' would wait for its own end; leave it out (" +
+                            to_string(place) + ")");
+}
+
 }  // namespace
 
 task_state* wait_for_ends(std::span<task_ptr const> tasks, until enough, pass_on forward, time_point deadline,
@@ -98,10 +105,7 @@ task_state* wait_for_ends(std::span<task_ptr const> tasks, until enough, pass_on
   auto& self = enter(place);
   std::vector<task_state*, allocator<task_state*>> targets;
   for (auto const& task : tasks) {
-    if (task == &self) {
-      throw invalid_state_error("fibers: task '" + self.name() + "' would wait for its own end; leave it out (" +
-                                to_string(place) + ")");
-    }
+    refuse_self(self, *task, place);
     if (task->finished() && is_enough(enough, *task)) return task.get();
     targets.push_back(task.get());
   }
@@ -129,7 +133,11 @@ task_state* wait_for_ends(std::span<task_ptr const> tasks, until enough, pass_on
   for (std::size_t i = 0; i < targets.size(); ++i) targets[i]->unobserve(observers[i]);
   settle(self, how);
   auto* const decisive = watch.decisive();
-  if (decisive == nullptr && awaited.passed) throw awaited.error;
+  if (awaited.passed && decisive != nullptr && decisive->ending() == ending::cancelled) throw_passed_on(self, *decisive);
+  if (awaited.passed && decisive == nullptr) {
+    awaited.error.of(self.id());
+    throw awaited.error;
+  }
   return decisive;
 }
 
@@ -155,6 +163,18 @@ wait_result wait(task_list tasks, return_when when, time_point deadline, boost::
   return result;
 }
 
+void cancel_and_wait(task_list tasks, boost::source_location const& place) {
+  remove_duplicates(tasks);
+  auto const& self = this_task_state(place);
+  for (auto const& task : tasks) refuse_self(self, *task, place);
+  cancel_round const round;  // tasks of the range that wait for each other are asked once, too
+  auto const request = make_request({}, cancel_origin::kind::by_hand, place);
+  for (auto const& task : tasks) {
+    if (!request_cancel(*task, request, round)) task->looked_at();  // who cancels does not care how it had ended
+  }
+  wait_for_ends(tasks, until::all, pass_on::no, time_point::max(), place);
+}
+
 // --- as_completed ---
 
 completion_queue::completion_queue(task_list tasks, time_point deadline)
@@ -167,7 +187,9 @@ completion_queue::completion_queue(task_list tasks, time_point deadline)
 }
 
 completion_queue::~completion_queue() {
-  for (auto& each : entries_) each.task->unobserve(each);
+  for (auto& each : entries_) {
+    if (each.task != nullptr) each.task->unobserve(each);
+  }
 }
 
 // One that waits for the next task: who has waited longest gets it.
@@ -186,7 +208,7 @@ void completion_queue::entry::ended(task_state&) noexcept {
       queue->newest_ = this;
       return;
     }
-    first->given = task;
+    first->given = std::move(task);
     woken.push(*first);
     if (--queue->left_ == 0) queue->waiters_.claim_all_into(woken);
   }
@@ -202,12 +224,12 @@ task_ptr completion_queue::next(boost::source_location const& place) {
         if (left_ == 0) return nullptr;
         if (oldest_ != nullptr) {
           --left_;
-          return std::exchange(oldest_, oldest_->next)->task;
+          return std::move(std::exchange(oldest_, oldest_->next)->task);
         }
         waiter w(self, place);
         taker mine(w);
         waiters_.wait(guard, mine);
-        return mine.given;
+        return std::move(mine.given);
       },
       place);
 }

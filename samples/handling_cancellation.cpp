@@ -8,7 +8,7 @@
 //   samples/run handling_cancellation
 //
 // You will see three tasks, each cancelled after a second: one throws the request on and ends cancelled, one returns a
-// value instead, one fails with an error of its own.
+// value instead, one fails with an error of its own. A fourth waits for a task that is cancelled, and goes on without it.
 
 #include <fibers/fibers.hpp>
 #include <iostream>
@@ -54,6 +54,15 @@ std::string fail() {
   }
 }
 
+std::string do_without(fibers::task_handle<std::string> const& postman) {
+  try {
+    return postman.get();
+  } catch (fibers::cancelled_error const& error) {
+    if (fibers::this_task::is_own(error)) throw;  // it is this task that is to end
+    return "no letter today";                     // the postman was cancelled, by another task
+  }
+}
+
 void cancel_after_a_second(std::string (*body)()) {
   auto task = fibers::spawn(body);
   fibers::sleep_for(1s);
@@ -73,5 +82,12 @@ int main() {
     cancel_after_a_second(throw_on);
     cancel_after_a_second(swallow);
     cancel_after_a_second(fail);
+
+    auto postman = fibers::spawn(throw_on);
+    auto reader = fibers::spawn([&] { return do_without(postman.handle()); });
+    fibers::sleep_for(1s);
+    postman.cancel();
+    auto const letter = reader.get();
+    std::cout << "Reader returned " << letter << '\n';
   });
 }

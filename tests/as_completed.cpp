@@ -19,6 +19,7 @@ using fibers::sleep_for;
 using fibers::spawn;
 using fibers::task;
 using fibers::task_handle;
+using fibers::testing::counted;
 using fibers::testing::how;
 using fibers::testing::one_pass;
 using fibers::testing::virtual_time;
@@ -319,4 +320,24 @@ TEST_CASE_METHOD(virtual_time, "as_completed: goes while tasks run, and leaves n
     seen("done");
   });
   CHECK(seen == "s1@1, done@2");
+}
+
+TEST_CASE_METHOD(virtual_time, "as_completed: it keeps no result of which it has handed out the task") {
+  run([&] {
+    std::vector<task<counted>> tasks;
+    for (int i = 1; i <= 4; ++i) {
+      tasks.push_back(spawn([i] {
+        sleep_for(std::chrono::seconds(i));
+        return counted();
+      }));
+    }
+    auto completed = as_completed(tasks);
+    for (auto& each : tasks) each.detach();
+    sleep_for(2500ms);
+    for (int i = 1; i <= 4; ++i) {  // two have ended before they are asked for, two are waited for
+      completed.next();
+      seen(std::to_string(counted::alive) + " kept");
+    }
+  });
+  CHECK(seen == "1 kept@2.5, 0 kept@2.5, 0 kept@3, 0 kept@4");
 }

@@ -42,12 +42,12 @@ TEST_CASE_METHOD(queue_case, "queue: an unbounded one is never full, and putting
   queue<int> q;
   run([&] {
     auto other = spawn([&] { seen("other"); });
-    for (int i = 0; i < 1000; ++i) q.put(i);
+    for (int i = 0; i < 200; ++i) q.put(i);
     seen(q.full() ? "full" : "not full");
     other.get();
   });
   CHECK(seen == "not full@0, other@0");
-  CHECK((q.size() == 1000 && q.capacity() == fibers::unbounded));
+  CHECK((q.size() == 200 && q.capacity() == fibers::unbounded));
 }
 
 TEMPLATE_TEST_CASE("queue: each kind has its order", "[Q-02][Q-03][Q-04]", queue<int>, lifo_queue<int>,

@@ -2,6 +2,7 @@
 
 // Those who are told of the end of a task: callbacks, and the hook for exceptions that nobody fetched.
 
+#include <atomic>
 #include <fibers/this_task.hpp>
 #include <functional>
 #include <stdexcept>
@@ -153,6 +154,101 @@ TEST_CASE_METHOD(virtual_time, "callback: a task<> that goes in one is cancelled
     sleep_for(2s);
   });
   CHECK(seen == "dropped@1, cancelled@1");
+}
+
+// --- taking a callback off again ---
+
+TEST_CASE_METHOD(virtual_time, "callback: one that is removed is never called, and the others are, in order", "[CB-07]") {
+  run([&] {
+    auto const child = spawn([&] { seen("body"); });
+    child.on_done([&] { seen("first"); });
+    auto second = child.on_done([&] { seen("second"); });
+    child.on_done([&] { seen("third"); });
+    auto fourth = child.on_done([&] { seen("fourth"); });
+    seen(second.remove() ? "removed" : "not removed");
+    seen(fourth.remove() ? "removed" : "not removed");
+    child.on_done([&] { seen("fifth"); });
+    sleep_for(1s);
+  });
+  CHECK(seen == "removed@0, removed@0, body@0, first@0, third@0, fifth@0");
+}
+
+TEST_CASE_METHOD(virtual_time, "callback: removing tells whether that was in time", "[CB-08]") {
+  run([&] {
+    auto const child = spawn([] {});
+    auto handle = child.on_done([] {});
+    auto copy = handle;
+    seen(handle.remove() ? "removed" : "not removed");
+    seen(handle.remove() ? "removed" : "not removed");
+    seen(copy.remove() ? "removed" : "not removed");
+    fibers::callback_handle own;
+    own = child.on_done([&] { seen(own.remove() ? "removed" : "is being called"); });
+    auto called = child.on_done([] {});
+    sleep_for(1s);
+    seen(called.remove() ? "removed" : "was called");
+    seen(fibers::callback_handle().remove() ? "removed" : "refers to none");
+  });
+  CHECK(seen ==
+        "removed@0, not removed@0, not removed@0, is being called@0, was called@1, refers to none@1");
+}
+
+TEST_CASE_METHOD(virtual_time, "callback: one whose task has ended can still be removed until it is called", "[CB-08][CB-09]") {
+  run([&] {
+    auto const child = spawn([] {});
+    auto before = child.on_done([&] { seen("registered before the end"); });
+    child.on_done([&] { seen("kept"); });
+    child.wait();
+    seen(before.remove() ? "removed" : "was called");
+    auto after = child.on_done([&] { seen("registered after the end"); });
+    seen(after.remove() ? "removed" : "not removed");
+    sleep_for(1s);
+
+    auto const other = spawn([] {});
+    fibers::callback_handle due;
+    other.on_done([&] { seen(due.remove() ? "removed when due" : "not removed"); });
+    due = other.on_done([&] { seen("due"); });
+    sleep_for(1s);
+  });
+  CHECK(seen == "registered before the end@0, kept@0, was called@0, removed@0, removed when due@1");
+}
+
+TEST_CASE_METHOD(virtual_time, "callback: removing destroys the callable; a handle keeps neither callable nor task") {
+  run([&] {
+    auto child = spawn([value = counted()] { return value; });
+    auto removed = child.on_done([alive = counted()] {});
+    auto const called = child.on_done([alive = counted()] {});
+    auto const count = [&] { seen(std::to_string(counted::alive) + " alive"); };
+    count();
+    removed.remove();
+    count();
+    sleep_for(1s);  // the callable of the task and the other callback are gone; its result is there
+    count();
+    child = {};
+    count();
+  });
+  CHECK(seen == "3 alive@0, 2 alive@0, 1 alive@1, 0 alive@1");
+}
+
+TEST_CASE_METHOD(virtual_time, "callback: removed by several threads while the task ends, it is called or removed once") {
+  bool both = false;
+  for (int called_rounds = 0, removed_rounds = 0; !both;) {
+    int called = 0;
+    std::atomic<int> removed = 0;
+    run([&] {
+      auto const child = spawn([] {});
+      auto const handle = child.on_done([&] { ++called; });
+      auto const remove = [&removed, handle = handle]() mutable { removed += handle.remove() ? 1 : 0; };
+      std::thread first(remove), second(remove);
+      if (removed_rounds > called_rounds) sleep_for(1s);
+      if (called_rounds >= removed_rounds) first.join();
+      sleep_for(1s);
+      if (first.joinable()) first.join();
+      second.join();
+    });
+    REQUIRE(called + removed == 1);
+    (called == 1 ? called_rounds : removed_rounds) += 1;
+    both = called_rounds > 0 && removed_rounds > 0;
+  }
 }
 
 // --- what nobody fetched ---

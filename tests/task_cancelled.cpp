@@ -2,7 +2,9 @@
 
 // What becomes of a request to cancel: what the body makes of it, and what those see who wait for the task.
 
+#include <fibers/gather.hpp>
 #include <fibers/this_task.hpp>
+#include <fibers/timeout.hpp>
 #include <stdexcept>
 
 #include "catch.hpp"
@@ -322,4 +324,94 @@ TEST_CASE_METHOD(virtual_time, "cancel: cancel_and_wait() throws nothing of the 
     seen(state_of(first.handle()));
   });
   CHECK(seen == "returned@0, cancelled: me@1, runs, asked 1@1, cancelled, asked 1@2");
+}
+
+// --- whose cancellation it was ---
+
+namespace {
+
+/// "own" or "of child": whose cancellation comes out of a call, seen by the running task.
+template <class F>
+std::string whose(F&& call) {
+  try {
+    call();
+    return "nobody's";
+  } catch (cancelled_error const& error) {
+    if (this_task::is_own(error)) return error.of() == this_task::id() ? "own" : "contradictory";
+    return error.of() == fibers::task_id() ? "thrown by hand" : "another task's";
+  }
+}
+
+}  // namespace
+
+TEST_CASE_METHOD(virtual_time, "cancel: a caller that was not cancelled can tell that get() throws another task's") {
+  run([&] {
+    auto child = spawn([] { sleep_for(9s); });
+    auto caller = spawn([&] { seen(whose([&] { child.handle().get(); })); });
+    sleep_for(1s);
+    child.cancel();
+    caller.get();
+    seen(whose([&] { child.get(); }));
+
+    auto unborn = spawn([] {});
+    unborn.cancel();
+    seen(whose([&] { unborn.get(); }));
+    auto const by_hand = spawn([] { throw cancelled_error(); });
+    seen(whose([&] { by_hand.handle().get(); }));
+  });
+  CHECK(seen == "another task's@1, another task's@1, another task's@1, thrown by hand@1");
+}
+
+TEST_CASE_METHOD(virtual_time, "cancel: a request that get() passed on is the caller's own, and no other waiter's") {
+  run([&] {
+    auto const inner = spawn([] { sleep_for(9s); });
+    auto const middle = spawn([&] { seen("middle: " + whose([&] { inner.handle().get(); })); });
+    auto const outer = spawn([&] { seen("outer: " + whose([&] { inner.handle().get(); })); });
+    auto const tasks = spawn([&] { seen("gather: " + whose([&] { fibers::gather(inner.handle(), middle.handle()); })); });
+    sleep_for(1s);
+    outer.cancel();
+    middle.wait();
+    outer.wait();
+    tasks.wait();
+    seen("inner: " + whose([&] { inner.handle().get(); }));
+  });
+  CHECK(seen == "middle: another task's@1, outer: own@1, gather: another task's@1, inner: another task's@1");
+}
+
+TEST_CASE_METHOD(virtual_time, "cancel: a request that gather() passed on to tasks is the caller's own") {
+  run([&] {
+    auto const sleep = [] { sleep_for(9s); };
+    auto const first = spawn(sleep), second = spawn(sleep);
+    auto const caller = spawn([&] { seen(whose([&] { fibers::gather(first.handle(), second.handle()); })); });
+    auto const tolerant =
+        spawn([&] { seen(whose([&] { fibers::gather(fibers::return_exceptions, first.handle(), second.handle()); })); });
+    sleep_for(1s);
+    tolerant.cancel();
+    tolerant.wait();
+    caller.wait();
+
+    auto const third = spawn(sleep), fourth = spawn(sleep);
+    auto const other = spawn([&] { seen(whose([&] { fibers::gather(third.handle(), fourth.handle()); })); });
+    sleep_for(1s);
+    other.cancel();
+    other.wait();
+  });
+  CHECK(seen == "another task's@1, own@1, own@2");
+}
+
+TEST_CASE_METHOD(virtual_time, "cancel: during clean-up another task's cancellation is not taken for the own") {
+  run([&] {
+    auto const child = spawn([] { sleep_for(9s); });
+    auto const caller = spawn([&] {
+      seen(whose([] { sleep_for(9s); }));
+      seen(whose([&] { child.handle().get(); }));
+      seen(whose([&] { fibers::move_on_after(1s, [&] { seen(whose([] { sleep_for(9s); })); }); }));
+    });
+    sleep_for(1s);
+    caller.cancel();
+    fibers::this_task::yield();
+    child.cancel();
+    caller.wait();
+  });
+  CHECK(seen == "own@1, another task's@1, own@2, nobody's@2");
 }

@@ -338,3 +338,100 @@ TEST_CASE_METHOD(virtual_time, "wait: a thousand tasks, several waiters at once"
   });
   CHECK(seen == "3000@0.009");
 }
+
+// --- cancel_and_wait ---
+
+namespace {
+
+static_assert(std::is_same_v<task<>, task<void>>);
+
+/// Sleeps, and takes two seconds to clean up when cancelled.
+std::vector<task<void>> slow_to_end(int count) {
+  std::vector<task<void>> tasks;
+  for (int i = 0; i < count; ++i) {
+    tasks.push_back(spawn([] {
+      try {
+        sleep_for(99s);
+      } catch (fibers::cancelled_error const&) {
+        sleep_for(2s);
+        throw;
+      }
+    }));
+  }
+  return tasks;
+}
+
+}  // namespace
+
+TEST_CASE_METHOD(virtual_time, "cancel_and_wait: of a range: all are asked before the first is waited for") {
+  run([&] {
+    auto const tasks = slow_to_end(5);
+    this_task::yield();
+    fibers::cancel_and_wait(tasks);
+    std::string states;
+    for (auto const& each : tasks) states += each.cancelled() && each.cancelling() == 1 ? "c" : "-";
+    seen(states);
+    std::vector<task_handle<>> handles;
+    for (auto const& each : tasks) handles.insert(handles.end(), 2, each.handle());
+    fibers::cancel_and_wait(handles);
+    fibers::cancel_and_wait(std::vector<task<>>());
+    seen("again");
+  });
+  CHECK(seen == "ccccc@2, again@2");
+}
+
+TEST_CASE_METHOD(virtual_time, "cancel_and_wait: of a range throws nothing of the tasks', but the caller's own") {
+  run([&] {
+    std::vector<task<void>> tasks = slow_to_end(1);
+    tasks.push_back(sleeper("fails", 0s, "fails"));
+    tasks.push_back(sleeper("returns", 0s));
+    auto const caller = spawn([&] {
+      sleep_for(1s);
+      seen(how([&] { fibers::cancel_and_wait(tasks); }));
+    });
+    sleep_for(2s);
+    caller.cancel("me");
+    caller.wait();
+    seen(tasks[0].done() ? "has ended" : "cleans up");
+    tasks[0].wait();
+  });
+  CHECK(seen == "cancelled: me@2, cleans up@2");
+  CHECK(unfetched.empty());
+}
+
+TEST_CASE_METHOD(virtual_time, "cancel_and_wait: a caller that was cancelled before has asked all of a range, and waits not") {
+  run([&] {
+    auto const tasks = slow_to_end(2);
+    auto const caller = spawn([&] {
+      this_task::cancel("me");
+      seen(how([&] { fibers::cancel_and_wait(tasks); }));
+    });
+    caller.wait();
+    seen(std::to_string(tasks[0].cancelling() + tasks[1].cancelling()) + " asked");
+  });
+  CHECK(seen == "cancelled: me@0, 2 asked@0");
+}
+
+TEST_CASE_METHOD(virtual_time, "cancel_and_wait: of a range with the caller itself or an empty handle asks nobody") {
+  run([&] {
+    auto const tasks = slow_to_end(1);
+    seen(how([&] { fibers::cancel_and_wait(std::vector<task_handle<>>{tasks[0].handle(), this_task::handle()}); })
+             .substr(0, 38));
+    seen(how([&] { fibers::cancel_and_wait(std::vector<task_handle<>>{tasks[0].handle(), {}}); }).substr(0, 36));
+    seen(std::to_string(tasks[0].cancelling() + this_task::cancelling()) + " asked");
+  });
+  CHECK(seen == "failed: fibers: task 'main' would wait@0, failed: fibers: this task or handle @0, 0 asked@0");
+}
+
+TEST_CASE_METHOD(virtual_time, "cancel_and_wait: of a range whose tasks wait for each other asks each of them once") {
+  run([&] {
+    std::vector<task_handle<>> chain{spawn([] { sleep_for(9s); }).detach()};
+    for (int i = 0; i < 3; ++i) chain.push_back(spawn([next = chain.back()] { next.get(); }).detach());
+    this_task::yield();
+    fibers::cancel_and_wait(chain);
+    std::string asked;
+    for (auto const& each : chain) asked += std::to_string(each.cancelling());
+    seen(asked);
+  });
+  CHECK(seen == "1111@0");
+}

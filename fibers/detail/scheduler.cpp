@@ -65,7 +65,7 @@ void scheduler::work(void* self) noexcept {
     task.control_at_spawn_.load();
     loop.end(task, task.run());
     if (--loop.budget_ > 0 && !loop.ready_.empty() && loop.ready_.first()->stage() == stage::created) {
-      loop.running_ = &loop.ready_.pop();  // it needs a stack, and here is one
+      loop.is_next(loop.ready_.pop());  // it needs a stack, and here is one
       continue;
     }
     context& target = loop.next();
@@ -91,11 +91,7 @@ void scheduler::end(task_state& task, ending how) noexcept {
   auto callbacks = task.finish(how);
   guard.unlock();
 
-  while (callbacks != nullptr) {
-    auto rest = std::move(callbacks->next);
-    call_back_later(std::move(callbacks));
-    callbacks = std::move(rest);
-  }
+  call_back_later(callbacks);
   if (task.parent() != nullptr) task.parent()->child_ended(task);
   if (task.awaited_by_loop_) --awaited_;
   tasks_.erase(tasks_.iterator_to(task));
@@ -136,7 +132,7 @@ void scheduler::look_around() {
   }
   if (chooser_ == nullptr && !timers_.empty()) timers_.fire_due(clock::now());
   if (has_spare_stacks()) trim();
-  while (callbacks_ != nullptr) call_back_first();
+  while (!callbacks_.empty()) call_back_first();
 }
 
 // Fires timers, or brings a ready task forward, as the chooser wants.
@@ -217,16 +213,16 @@ void scheduler::retire(worker& idle) noexcept {
 }
 
 void scheduler::call_back_first() {
-  auto const callback = std::move(callbacks_);
-  callbacks_ = std::move(callback->next);
-  if (callbacks_ == nullptr) callbacks_end_ = &callbacks_;
+  auto const callback = callbacks_.pop();
+  if (!callback->try_claim()) return;  // it was removed
   try {
     callback->call();
   } catch (abi::__forced_unwind&) {
     throw;
   } catch (...) {
-    report_unhandled(on_unhandled().get(), *callback->task, std::current_exception(), "a callback of ");
+    report_unhandled(on_unhandled().get(), callback->task(), std::current_exception(), "a callback of ");
   }
+  callback->drop();
 }
 
 // For a signal handler: reads what no other thread changes while this one runs the task.

@@ -75,7 +75,7 @@ class scheduler final : public loop {
       task_state& task = *ready_.first();
       if (auto* const target = task.stage() == stage::created ? worker_context() : &task.context_) [[likely]] {
         ready_.pop();
-        running_ = &task;
+        is_next(task);
         if (auto* const after_it = ready_.first()) context_switch::prefetch(after_it->context_);
         return *target;
       }
@@ -83,6 +83,10 @@ class scheduler final : public loop {
     }
     running_ = nullptr;
     return loop_;
+  }
+  void is_next(task_state& task) noexcept {
+    running_ = &task;
+    share_ = operations_per_share;
   }
   context* worker_context() noexcept;
   [[noreturn]] static void work(void* self) noexcept;

@@ -21,6 +21,38 @@ void deliver(task_state& task) {
   for (auto& watch : task.loop().watches()) watch.at_point(task, place);
 }
 
+void yield(task_state& task, scheduler& loop) {
+  loop.make_ready(task);
+  loop.hand_over(task);
+}
+
+// Through a turn of the loop, so that it looks for timers, signals and what other threads want, though this task may be
+// the only one that is ready. A point of its own: what is requested meanwhile is delivered here.
+void give_way(task_state& task, boost::source_location const& place) {
+  auto& loop = scheduler::here();
+  loop.end_turn();
+  yield(task, loop);
+  if (!loop.watches().empty()) tell_watches(task, place);
+  deliver(task);
+}
+
+// What a task that enters has to do seldom. One call, at the end of its caller, keeps what it needs out of the fast path:
+// an uncontended mutex is locked and unlocked in 110 instructions, with its part of the yields; without them in 106.
+[[gnu::noinline, gnu::cold]] task_state& enter_slowly(task_state& task, boost::source_location const& place,
+                                                      bool yields) {
+  if (!scheduler::here().watches().empty()) tell_watches(task, place);
+  deliver(task);
+  if (yields) give_way(task, place);
+  return task;
+}
+
+[[gnu::always_inline]] inline task_state& enter_fast(task_state& task, boost::source_location const& place,
+                                                     bool yields) {
+  if (!yields && !task.cancels().deliverable() && scheduler::here().watches().empty()) [[likely]]
+    return task;
+  return enter_slowly(task, place, yields);
+}
+
 [[noreturn, gnu::noinline]] void throw_no_task(boost::source_location const& place) {
   throw invalid_state_error(
       std::string(scheduler::current() == nullptr
@@ -44,10 +76,16 @@ task_state& this_task_state(boost::source_location const& place) {
 
 task_state& enter(boost::source_location const& place) {
   auto& task = this_task_state(place);
-  if (!scheduler::here().watches().empty()) [[unlikely]]
-    tell_watches(task, place);
-  deliver(task);
-  return task;
+  return enter_fast(task, place, scheduler::here().share_is_used_up());
+}
+
+task_state& enter_without_yield(boost::source_location const& place) {
+  return enter_fast(this_task_state(place), place, false);
+}
+
+void checkpoint(boost::source_location const& place) {
+  auto& task = this_task_state(place);
+  enter_fast(task, place, scheduler::here().checkpoint_is_due());
 }
 
 bool has_request(task_state& task) noexcept {
@@ -75,7 +113,9 @@ claim suspend_for_outside(waiter& w) noexcept {
 
 cancelled_error take_request(task_state& task) noexcept {
   std::scoped_lock const guard(task.lock());
-  return task.cancels().deliver(scheduler::of(task).unwinding());
+  auto request = task.cancels().deliver(scheduler::of(task).unwinding());
+  request.of(task.id());
+  return request;
 }
 
 void put_request_back(task_state& task) noexcept {
@@ -90,10 +130,8 @@ void throw_lost_wait(task_state& task, claim how) {
 }
 
 void yield_now(boost::source_location const& place) {
-  auto& task = enter(place);
-  auto& loop = scheduler::here();
-  loop.make_ready(task);
-  loop.hand_over(task);
+  auto& task = enter_without_yield(place);
+  yield(task, scheduler::here());
   deliver(task);  // a yield waits for nothing, so there is no result that a request could lose
 }
 

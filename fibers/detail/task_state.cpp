@@ -6,6 +6,7 @@
 
 #include <boost/core/demangle.hpp>
 #include <cstdio>
+#include <cstdlib>
 #include <mutex>
 #include <utility>
 
@@ -25,7 +26,9 @@ ending task_state::run() {
   auto how = ending::cancelled;
   if (cancels_.deliverable()) {
     std::scoped_lock const guard(lock_);
-    cancels_.end_with(cancels_.deliver());
+    auto delivered = cancels_.deliver();
+    delivered.of(id_);
+    cancels_.end_with(std::move(delivered));
   } else {
     how = call();
   }
@@ -44,12 +47,21 @@ ending task_state::keep(std::exception_ptr error) noexcept {
   return ending::failed;
 }
 
+void task_state::refuse_forced_unwind() noexcept {
+  std::fprintf(stderr,
+               "fibers: task '%s' (spawned at %s) was to end its thread, by pthread_exit() or pthread_cancel(): other "
+               "tasks run on that thread, so the program is aborted; return from the task instead, or run on a thread "
+               "of your own what needs to end its thread\n",
+               name().c_str(), to_string(spawned_at_).c_str());
+  std::abort();
+}
+
 void task_state::fail(std::exception_ptr error) noexcept {
   failure_ = std::move(error);
   drop_callable();
 }
 
-std::unique_ptr<done_callback> task_state::finish(enum ending how) noexcept {
+callback_list task_state::finish(enum ending how) noexcept {
   ending_ = how;
   stage_.store(stage::finished, std::memory_order_release);  // whoever sees it sees the outcome
   while (!observers_.empty()) {
@@ -57,7 +69,9 @@ std::unique_ptr<done_callback> task_state::finish(enum ending how) noexcept {
     observers_.pop_front();
     observer.ended(*this);
   }
-  return extras_ != nullptr ? std::move(extras_->callbacks) : nullptr;
+  callback_list callbacks;
+  if (extras_ != nullptr) callbacks.append(extras_->callbacks);
+  return callbacks;
 }
 
 // --- those who want to know of the end ---
@@ -79,13 +93,16 @@ void task_state::unobserve(end_observer& observer) noexcept {
   if (observer.is_linked()) observers_.erase(observers_.iterator_to(observer));
 }
 
-bool task_state::add_callback(std::unique_ptr<done_callback>& callback) {
+bool task_state::add_callback(done_callback& callback) {
   std::scoped_lock const guard(lock_);
   if (finished()) return false;
-  auto* end = &extra().callbacks;
-  while (*end != nullptr) end = &(*end)->next;
-  *end = std::move(callback);
+  extra().callbacks.push(callback);
   return true;
+}
+
+void task_state::remove_callback(done_callback& callback) noexcept {
+  std::scoped_lock const guard(lock_);
+  if (!finished()) extras_->callbacks.remove(callback);  // else its loop has it, and passes it over
 }
 
 // --- the outcome ---

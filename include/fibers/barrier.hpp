@@ -3,9 +3,9 @@
 
 // A number of tasks wait for each other, again and again.
 //
-// The last of a round lets all go at once and the next round begins, so nobody of the next can get in the way of those
-// who have not run yet. For tasks of all threads' loops. Invariant: fewer stand in the list than there are parties, and
-// nobody while the barrier is broken.
+// The last arrival of a round wakes all its waiters at once and the next round begins, so arrivals of the next round
+// cannot get in the way of waiters that have not run yet. Thread-safe. Invariant: the list has fewer waiters than there
+// are parties, and none while the barrier is broken.
 
 #include <boost/assert/source_location.hpp>
 #include <cstddef>
@@ -20,21 +20,22 @@ class barrier {
   /// Throws std::invalid_argument for less than 1.
   explicit barrier(std::ptrdiff_t parties);
 
-  /// Waits until as many have come as there are parties; the last does not wait. Returns a number from 0 to parties -
-  /// 1, another one for each of the round, in the order in which they came. Suspends. When cancelled, the task is as if
-  /// it had not come, and the barrier is not broken. Throws broken_barrier_error if it is broken, or is reset
-  /// meanwhile.
+  /// Waits until as many tasks have arrived as there are parties; the last one does not wait.
+  ///
+  /// Returns a number from 0 to parties - 1, a different one for each task of the round, in order of arrival. May
+  /// suspend; cancellation point. A cancelled task has not arrived, and the barrier is not broken. Throws
+  /// broken_barrier_error if the barrier is broken, or is reset meanwhile. Complexity: O(1) for each task of a round,
+  /// plus O(parties) if cancelled waiters that have not run yet make the round look complete.
   std::size_t arrive_and_wait(boost::source_location const& place = BOOST_CURRENT_LOCATION);
 
-  /// Breaks it: those who wait get broken_barrier_error, and so does who comes, until it is reset. Does not suspend.
-  /// Any thread.
+  /// Breaks the barrier: waiters, and arrivals until it is reset, get broken_barrier_error. Does not suspend.
   void abort() noexcept;
 
-  /// Begins anew: those who wait get broken_barrier_error. Does not suspend. Any thread.
+  /// Begins anew: waiters get broken_barrier_error. Does not suspend.
   void reset() noexcept;
 
   std::size_t parties() const noexcept { return parties_; }
-  /// How many wait.
+  /// How many tasks are waiting, with those that were cancelled and have not run since. O(1).
   std::size_t waiting() const noexcept;
   bool broken() const noexcept;
 
@@ -46,7 +47,7 @@ class barrier {
   std::size_t const parties_;
   mutable detail::spinlock spin_;  // guards what follows
   bool broken_ = false;
-  mutable detail::wait_list waiters_;
+  detail::wait_list waiters_;
 };
 
 }  // namespace fibers

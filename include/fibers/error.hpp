@@ -8,12 +8,21 @@
 
 #include <boost/assert/source_location.hpp>
 #include <chrono>
+#include <compare>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <stdexcept>
 #include <string>
 
 namespace fibers {
+
+/// Identifies a task; grows in the order in which one loop's tasks were spawned, and is never used twice. No task has a
+/// default-constructed one.
+struct task_id {
+  std::uint64_t value = 0;
+  friend auto operator<=>(task_id, task_id) = default;
+};
 
 /// Where a cancellation came from.
 struct cancel_origin {
@@ -48,6 +57,11 @@ class [[gnu::visibility("default")]] cancelled_error final {
   /// The message and the origin, for a log: "cancelled: too slow (by task 'main' at server.cpp:31)".
   char const* what() const noexcept;
 
+  /// The task that was cancelled: the one whose suspension point threw this, or whose get() had forwarded its request. A
+  /// default-constructed id if no suspension point threw it. In a handler this_task::is_own() is shorter.
+  task_id of() const noexcept { return of_; }
+  void of(task_id cancelled) noexcept { of_ = cancelled; }
+
   /// How many bytes the operation that was cut short had moved by then, if it says so: see asio/use_fiber.hpp.
   std::size_t transferred() const noexcept { return transferred_; }
   void transferred(std::size_t bytes) noexcept { transferred_ = bytes; }
@@ -56,6 +70,7 @@ class [[gnu::visibility("default")]] cancelled_error final {
   struct record;
   std::shared_ptr<record const> record_;  // none: no message, and the origin is not known
   std::size_t transferred_ = 0;
+  task_id of_;
 };
 
 /// A time limit passed.

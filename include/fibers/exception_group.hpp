@@ -8,9 +8,9 @@
 //     if (auto rest = errors.split<std::system_error>().second) throw *rest;
 //   }
 
+#include <boost/intrusive_ptr.hpp>
 #include <exception>
 #include <functional>
-#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -19,20 +19,28 @@
 
 namespace fibers {
 
-/// Immutable; copies share the errors. All its functions go through nested groups, depth first and in order; for those
-/// nested deeper than 1,000 levels they throw std::length_error.
+namespace detail {
+class group_content;
+void intrusive_ptr_add_ref(group_content const* content) noexcept;
+void intrusive_ptr_release(group_content const* content) noexcept;
+}  // namespace detail
+
+/// Immutable; copies share the errors. All its functions go through nested groups, depth first and in order. Groups may
+/// be nested to any depth: no function, and no destructor, recurses.
 class [[gnu::visibility("default")]] exception_group : public std::runtime_error {
  public:
   /// Throws std::invalid_argument if there are no errors, or one is null or a cancelled_error: being cancelled is no
   /// error.
   exception_group(std::string message, std::vector<std::exception_ptr> errors);
+  exception_group(exception_group const&) noexcept = default;
+  exception_group& operator=(exception_group const&) noexcept = default;
 
-  /// The message, how many errors there are, and what the first ones say.
+  /// The message, how many errors there are, and what the first ones say, each cut after 500 bytes.
   using std::runtime_error::what;
-  std::string const& message() const noexcept { return content_->message; }
+  std::string const& message() const noexcept;
 
-  /// The direct members, in the order in which they came.
-  std::vector<std::exception_ptr> const& exceptions() const noexcept { return content_->errors; }
+  /// The direct members, in the order in which they were given.
+  std::vector<std::exception_ptr> const& exceptions() const noexcept;
 
   /// All that are no groups, nested groups opened up.
   std::vector<std::exception_ptr> leaves() const;
@@ -40,8 +48,11 @@ class [[gnu::visibility("default")]] exception_group : public std::runtime_error
   /// Is there an E (or what derives from it) in it?
   template <class E>
   bool contains() const {
-    return split<E>().first.has_value();
+    return contains([](std::exception_ptr const& error) { return is<E>(error); });
   }
+
+  /// The same for any question.
+  bool contains(std::function<bool(std::exception_ptr const&)> const& matches) const;
 
   /// The part that matches and the rest, each with the message and nesting of the whole, and each possibly empty. A
   /// nested group that matches as such is taken whole.
@@ -69,10 +80,8 @@ class [[gnu::visibility("default")]] exception_group : public std::runtime_error
   }
 
  private:
-  struct content {
-    std::string message;
-    std::vector<std::exception_ptr> errors;
-  };
+  friend class detail::group_content;
+  explicit exception_group(boost::intrusive_ptr<detail::group_content const> content);
 
   template <class E>
   static bool is(std::exception_ptr const& error) {
@@ -85,7 +94,7 @@ class [[gnu::visibility("default")]] exception_group : public std::runtime_error
     }
   }
 
-  std::shared_ptr<content const> content_;
+  boost::intrusive_ptr<detail::group_content const> content_;
 };
 
 }  // namespace fibers

@@ -145,8 +145,11 @@ class basic_queue : public queue_state {
   basic_queue(basic_queue const&) = delete;
   basic_queue& operator=(basic_queue const&) = delete;
 
-  /// Puts an item in; waits while the queue is full. Suspends. When cancelled, `item` is as it was. Throws
-  /// queue_shut_down.
+  /// Puts an item in; waits while the queue is full.
+  ///
+  /// May suspend; cancellation point, also of a queue that is unbounded or has room: if cancelled, `item` is as it was.
+  /// To give an item back in a handler or a destructor use try_put(), which is no cancellation point and cannot fail on
+  /// an unbounded queue (save for want of memory) unless that is shut down. Throws queue_shut_down.
   void put(T&& item, boost::source_location const& place = BOOST_CURRENT_LOCATION);
   void put(T const& item,
            boost::source_location const& place = BOOST_CURRENT_LOCATION) requires std::copy_constructible<T> {
@@ -157,8 +160,9 @@ class basic_queue : public queue_state {
   /// it is shut down and empty.
   T get(boost::source_location const& place = BOOST_CURRENT_LOCATION);
 
-  /// True if there was room, or somebody waiting for it; else `item` is as it was. Throws queue_shut_down. Does not
-  /// suspend. Any thread.
+  /// Puts an item in if the queue has room, or a task waits for one; else returns false, and `item` is as it was.
+  ///
+  /// Does not suspend, and is no cancellation point. Thread-safe. Throws queue_shut_down.
   bool try_put(T&& item);
   bool try_put(T const& item) requires std::copy_constructible<T> { return try_put(T(item)); }
 

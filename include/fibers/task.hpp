@@ -16,6 +16,7 @@
 #include <fibers/detail/task_body.hpp>
 #include <fibers/detail/task_state.hpp>
 #include <fibers/error.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -27,11 +28,35 @@ namespace detail {
 
 struct any_result {};
 struct task_access;
+class task_base;
 
 /// Does a wait for tasks pass the caller's cancellation on to them?
 enum class pass_on : bool { no, yes };
-/// Waits for the end of a task. Suspends.
+/// Waits for the end of a task. Suspends. If a request was passed on and the task ended cancelled: throw_passed_on().
 void join(task_state& target, pass_on forward, boost::source_location const& place);
+/// Throws the cancelled_error with which a task ended to which `self` had passed its own request on.
+[[noreturn]] void throw_passed_on(task_state& self, task_state& target);
+
+}  // namespace detail
+
+/// Refers to a callback that was registered with on_done(), and can remove it before it is called. Copies refer to the
+/// same callback. Destroying a handle changes nothing.
+class callback_handle {
+ public:
+  callback_handle() = default;
+
+  /// Removes the callback. True if it will never be called; false if it was called or removed before, is being called
+  /// just now, or there is none. The callable is destroyed before this returns true. Does not suspend. Thread-safe.
+  /// O(1).
+  bool remove() noexcept;
+
+ private:
+  friend detail::task_base;
+  explicit callback_handle(detail::callback_ptr callback) noexcept : callback_(std::move(callback)) {}
+  detail::callback_ptr callback_;
+};
+
+namespace detail {
 
 /// What tasks and handles have in common. On an empty one (moved from, detached, made without a task) every function
 /// throws invalid_state_error. What does not suspend may be called by any thread; what does, by any task of any loop.
@@ -68,11 +93,14 @@ class task_base {
   void name(std::string name) const;
   task_id id() const;
 
-  /// Calls `callback` once the task has ended, or soon if it has: on its loop, between tasks, so it must not suspend;
-  /// in the order in which callbacks were registered. It may take a task_handle<>. What it throws goes to the hook for
-  /// unhandled exceptions. If the loop is over, it is called here and now.
+  /// Calls `callback` once the task has ended, or soon if it has.
+  ///
+  /// It is called on the task's loop, between tasks, so it must not suspend; callbacks of a task are called in the order
+  /// of their registration. It may take a task_handle<>. What it throws goes to the hook for unhandled exceptions. If
+  /// the task has ended and this thread runs no loop, it is called before on_done() returns. The handle that is
+  /// returned can remove it. Thread-safe. O(1).
   template <class Callback>
-  void on_done(Callback callback) const;
+  callback_handle on_done(Callback callback) const;
 
  protected:
   task_base() = default;
@@ -128,8 +156,8 @@ class task_handle<detail::any_result> : public detail::task_base {
   static void fetch(detail::task_state& ended) { ended.throw_error(); }
 };
 
-/// Owns a task. Move-only.
-template <class T>
+/// Owns a task. Move-only. task<> is task<void>.
+template <class T = void>
 class [[nodiscard("a task<> that is not kept is cancelled at once: keep it, or detach() it")]] task
     : public detail::task_base {
  public:
@@ -191,27 +219,34 @@ struct task_access {
 /// Gives a new task to the running loop.
 void start(task_state& task, std::string_view name, boost::source_location const& place);
 
-void call_when_done(task_state& task, std::unique_ptr<done_callback> callback);
+void call_when_done(task_state& task, callback_ptr const& callback);
 
 [[noreturn]] void throw_result_taken();
 
 template <class Callback>
-struct callback_of final : done_callback {
-  explicit callback_of(Callback c) : callback(std::move(c)) {}
-  void call() override {
+class callback_of final : public done_callback {
+ public:
+  callback_of(task_ptr of, Callback&& callback) : done_callback(std::move(of)), callback_(std::move(callback)) {}
+
+ private:
+  void invoke(task_ptr const& of) override {
     if constexpr (std::is_invocable_v<Callback&, task_handle<>>) {
-      callback(task_access::make<task_handle<>>(task));
+      (*callback_)(task_access::make<task_handle<>>(of));
     } else {
-      callback();
+      (*callback_)();
     }
   }
-  Callback callback;
+  void drop_callable() noexcept override { callback_.reset(); }
+
+  std::optional<Callback> callback_;
 };
 
 template <class Callback>
-void task_base::on_done(Callback callback) const {
+callback_handle task_base::on_done(Callback callback) const {
   check_callable(callback);
-  call_when_done(state(), std::make_unique<callback_of<Callback>>(std::move(callback)));
+  callback_ptr const registered(new callback_of<Callback>(task_ptr(&state()), std::move(callback)));
+  call_when_done(state(), registered);
+  return callback_handle(registered);
 }
 
 }  // namespace detail

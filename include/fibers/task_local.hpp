@@ -8,7 +8,9 @@
 //   request_id.set("r-17");
 //   auto task = fibers::spawn([] { log(request_id.get()); });  // r-17
 //
-// Values are shared until one changes, so spawning costs the same however many there are.
+// Values are shared until one changes, so spawning costs the same however many there are. For n variables that have a
+// value in a task, get() costs O(log n); so does set(), save that the first set() of a task that shares its values with
+// others copies n pointers.
 
 #include <boost/assert/source_location.hpp>
 #include <cstdint>

@@ -18,8 +18,10 @@ namespace this_task {
 /// Lets every task run that is ready now. Suspends; a request that comes meanwhile is thrown at its end.
 void yield(boost::source_location const& place = BOOST_CURRENT_LOCATION);
 
-/// For loops that compute and never wait: throws a pending request, and gives way now and then, so that timers, other
-/// threads and signals have their turn. Suspends; a few nanoseconds.
+/// For loops that compute and never wait: delivers a pending cancellation, and yields every 64th time or so, so that
+/// timers, other threads, signals and other tasks have their turn.
+///
+/// May suspend; cancellation point. A few nanoseconds.
 void checkpoint(boost::source_location const& place = BOOST_CURRENT_LOCATION);
 
 /// Asks this task to stop: the request is thrown at its next suspension point. Does not suspend.
@@ -31,6 +33,15 @@ int cancelling(boost::source_location const& place = BOOST_CURRENT_LOCATION);
 /// Takes one request back, for who has made it; drops it if it is the last and was not thrown yet. Returns how many are
 /// left.
 int uncancel(boost::source_location const& place = BOOST_CURRENT_LOCATION);
+
+/// Is this error a cancellation of this task? False for that of another task, which get() throws if only that task was
+/// cancelled, by a third party: then the caller need not end. Does not suspend.
+///
+///   catch (fibers::cancelled_error const& error) {
+///     if (fibers::this_task::is_own(error)) throw;
+///     …  // the other task was cancelled
+///   }
+bool is_own(cancelled_error const& error, boost::source_location const& place = BOOST_CURRENT_LOCATION);
 
 std::string name(boost::source_location const& place = BOOST_CURRENT_LOCATION);
 task_id id(boost::source_location const& place = BOOST_CURRENT_LOCATION);

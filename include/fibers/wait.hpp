@@ -100,12 +100,31 @@ wait_result wait(task_list tasks, return_when when, time_point deadline, boost::
 }  // namespace detail
 
 /// Waits for tasks or handles of a range, any of them given twice counting once, until `when` or the limit is reached.
-/// Throws std::invalid_argument for an empty range. Suspends; when cancelled, the tasks notice nothing.
+///
+/// May suspend; cancellation point; if cancelled, the tasks notice nothing. Throws std::invalid_argument for an empty
+/// range. Complexity: O(n) for n tasks, also if one of them has ended already. To take many tasks one by one,
+/// as_completed() costs O(1) for each.
 template <detail::task_range Range>
 wait_result wait(Range&& tasks, return_when when = return_when::all_completed, std::optional<time_limit> limit = {},
                  boost::source_location const& place = BOOST_CURRENT_LOCATION) {
   return detail::wait(detail::share(std::forward<Range>(tasks)), when,
                       limit.has_value() ? limit->from_now() : time_point::max(), place);
+}
+
+namespace detail {
+void cancel_and_wait(task_list tasks, boost::source_location const& place);
+}  // namespace detail
+
+/// Cancels all tasks or handles of a range, and then waits until all have ended.
+///
+/// The safe way to stop several tasks: only the caller's own cancellation comes out. The tasks clean up at the same time,
+/// while the destructor of a vector<task<>> ends them one after the other. May suspend; cancellation point: a cancelled
+/// caller has cancelled all tasks, and stops waiting. Throws invalid_state_error, and has cancelled none, if the range
+/// has an empty handle or the caller itself.
+/// Complexity: O(n).
+template <detail::task_range Range>
+void cancel_and_wait(Range&& tasks, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
+  detail::cancel_and_wait(detail::share(std::forward<Range>(tasks)), place);
 }
 
 // --- as_completed ---
@@ -128,7 +147,7 @@ class completion_queue : public from_memory {
   struct entry final : end_observer {
     void ended(task_state&) noexcept override;
     completion_queue* queue = nullptr;
-    task_ptr task;
+    task_ptr task;  // until it is handed out
     entry* next = nullptr;
   };
 
@@ -143,8 +162,9 @@ class completion_queue : public from_memory {
 
 }  // namespace detail
 
-/// What as_completed() gives: a range to go through once, whose increment suspends; or call next(), also from several
-/// tasks at once. It can be left and gone on with.
+/// What as_completed() returns: a range to iterate once, whose increment may suspend; or call next(), also from several
+/// tasks at once. Iteration can be interrupted and continued. The range shares ownership of a task until it returns its
+/// handle, so a result lives no longer than the handles that the caller keeps.
 template <class T>
 class completed_tasks {
  public:

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "../../fibers/detail/task_state.hpp"
 
+#include <pthread.h>
+
 #include <exception>
 #include <fibers/detail/request.hpp>
 #include <fibers/run.hpp>
@@ -149,4 +151,10 @@ TEST_CASE("task_state: an outcome that somebody looked at is not reported") {
                 static_cast<void>(looked_at.exception());
               });
   CHECK(reported == std::vector<std::string>{"forgotten"});
+}
+
+TEST_CASE("task_state: a body that ends its thread aborts the program, and the last line on stderr says which") {
+  auto const end = in_child([] { run_virtual([] { fibers::spawn("leaver", [] { ::pthread_exit(nullptr); }).wait(); }); });
+  CHECK(end.by(SIGABRT));
+  CHECK_THAT(end.text, ContainsSubstring("task 'leaver' (spawned at task_state.cpp:") && ContainsSubstring("pthread_exit"));
 }

@@ -17,8 +17,15 @@ task_state* running_task() noexcept;
 task_state& this_task_state(boost::source_location const& place);
 
 /// What every function that may suspend does first: throws a pending request, if it can be thrown here. Returns the
-/// running task.
+/// running task. May suspend: a task that has done hundreds of operations which did not have to wait yields before the
+/// next one. The caller therefore looks at the state of what it waits for only after this, and holds no spinlock.
 task_state& enter(boost::source_location const& place);
+
+/// The same for a function that suspends in any case.
+task_state& enter_without_yield(boost::source_location const& place);
+
+/// enter() for this_task::checkpoint(): yields more often.
+void checkpoint(boost::source_location const& place);
 
 /// Has this task, which is the running one, a request that enter() would throw?
 bool has_request(task_state& task) noexcept;

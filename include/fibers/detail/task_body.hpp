@@ -91,7 +91,7 @@ class task_body final : public task_result<R> {
     } catch (cancelled_error const& error) {
       return this->keep(error);
     } catch (abi::__forced_unwind&) {
-      throw;
+      this->refuse_forced_unwind();
     } catch (...) {
       return this->keep(std::current_exception());
     }

@@ -20,7 +20,6 @@
 #include <boost/assert/source_location.hpp>
 #include <boost/intrusive/list.hpp>
 #include <boost/intrusive_ptr.hpp>
-#include <compare>
 #include <cstdint>
 #include <exception>
 #include <fibers/detail/cancel_state.hpp>
@@ -39,12 +38,6 @@ namespace fibers {
 /// Told of an exception that left a task and that nobody has fetched, when its last handle goes, on the thread where
 /// that is. What it throws itself goes to stderr.
 using unhandled_exception_hook = std::function<void(std::string const& task, std::exception_ptr error)>;
-
-/// Tells tasks apart; grows in the order in which one loop's tasks were spawned, and is never used twice.
-struct task_id {
-  std::uint64_t value = 0;
-  friend auto operator<=>(task_id, task_id) = default;
-};
 
 namespace detail {
 
@@ -82,12 +75,78 @@ class task_parent {
   ~task_parent() = default;
 };
 
-/// Runs on the loop, outside of every fiber, after the task has ended.
-struct done_callback : from_memory {
+/// A callback for the end of a task: called on a loop, outside of every fiber, after the task has ended.
+///
+///   registered --task ends--> due --claim--> called
+///        '------------claim-----'----------> removed
+///
+/// Owned by the list that it is in, which is the task's (under the task's lock) and from the end on the loop's own, and
+/// by handles. Its content, the callable and the share in the task, belongs to the claimer, and there is only one.
+class done_callback : public from_memory, public boost::intrusive::list_base_hook<> {
+ public:
+  explicit done_callback(task_ptr of) noexcept : task_(std::move(of)) {}
+  done_callback(done_callback const&) = delete;
+  done_callback& operator=(done_callback const&) = delete;
+
+  friend void intrusive_ptr_add_ref(done_callback* callback) noexcept { callback->owners_.add(); }
+  friend void intrusive_ptr_release(done_callback* callback) noexcept {
+    if (callback->owners_.remove()) delete callback;
+  }
+
+  /// Any thread. True for exactly one caller.
+  [[nodiscard]] bool try_claim() noexcept { return !claimed_.exchange(true, std::memory_order_relaxed); }
+
+  // --- for its claimer ---
+
+  task_state& task() const noexcept { return *task_; }
+  void call() { invoke(task_); }  // may throw
+  /// Destroys the callable, and gives the share in the task up.
+  void drop() noexcept {
+    drop_callable();
+    task_ = nullptr;
+  }
+
+ protected:
   virtual ~done_callback() = default;
-  virtual void call() = 0;  // may throw
-  std::unique_ptr<done_callback> next;
-  task_ptr task;
+  virtual void invoke(task_ptr const& of) = 0;
+  virtual void drop_callable() noexcept = 0;
+
+ private:
+  task_ptr task_;
+  reference_count owners_;
+  std::atomic<bool> claimed_ = false;
+};
+
+using callback_ptr = boost::intrusive_ptr<done_callback>;
+
+/// First in, first out. Shares in owning what is in it. Every operation is O(1), save the destructor.
+class callback_list {
+ public:
+  callback_list() = default;
+  callback_list(callback_list&&) = default;
+  callback_list& operator=(callback_list&&) = delete;
+  ~callback_list() {
+    while (!empty()) pop();
+  }
+
+  bool empty() const noexcept { return callbacks_.empty(); }
+  void push(done_callback& callback) noexcept {
+    intrusive_ptr_add_ref(&callback);
+    callbacks_.push_back(callback);
+  }
+  callback_ptr pop() noexcept {
+    callback_ptr const first(&callbacks_.front(), false);
+    callbacks_.pop_front();
+    return first;
+  }
+  void remove(done_callback& callback) noexcept {
+    callbacks_.erase(callbacks_.iterator_to(callback));
+    intrusive_ptr_release(&callback);
+  }
+  void append(callback_list& others) noexcept { callbacks_.splice(callbacks_.end(), others.callbacks_); }
+
+ private:
+  boost::intrusive::list<done_callback, boost::intrusive::constant_time_size<false>> callbacks_;
 };
 
 /// A child's place in its group.
@@ -130,14 +189,18 @@ class task_state : public from_memory,
   bool observe(end_observer& observer) noexcept;
   void unobserve(end_observer& observer) noexcept;
 
-  /// Takes the callback to be called once the task has ended; false if it has.
-  bool add_callback(std::unique_ptr<done_callback>& callback);
+  /// Has the callback called once the task has ended; false if it has. O(1).
+  bool add_callback(done_callback& callback);
+  /// For its claimer. O(1).
+  void remove_callback(done_callback& callback) noexcept;
 
   // --- any thread, once finished ---
 
   enum ending ending() const noexcept { return ending_; }
   /// What left the body, or a cancelled_error; null if it returned. Counts as looked at.
   std::exception_ptr error() noexcept;
+  /// How it ended, if that was by a cancelled_error.
+  cancelled_error const& cancelled() const noexcept { return cancels_.ended_with(); }
   /// Throws what error() gives.
   void throw_error() {
     looked_at();
@@ -173,6 +236,8 @@ class task_state : public from_memory,
   virtual enum ending call() = 0;
   enum ending keep(cancelled_error const& error) noexcept;
   enum ending keep(std::exception_ptr error) noexcept;
+  /// The body called pthread_exit(), or its thread was cancelled: says so on stderr, and aborts.
+  [[noreturn]] void refuse_forced_unwind() noexcept;
   /// Destroys the callable; may suspend.
   virtual void drop_callable() noexcept = 0;
   virtual void drop_value() noexcept = 0;
@@ -185,7 +250,7 @@ class task_state : public from_memory,
   // What few tasks have.
   struct extras : from_memory {
     std::string name;
-    std::unique_ptr<done_callback> callbacks;  // in the order of their registration
+    callback_list callbacks;  // in the order of their registration
     std::shared_ptr<unhandled_exception_hook const> on_unhandled;
   };
 
@@ -196,7 +261,7 @@ class task_state : public from_memory,
   enum ending run();
   void fail(std::exception_ptr error) noexcept;  // without having run
   /// Under lock: the outcome is known. Tells the observers; returns the callbacks, which are to be called.
-  [[nodiscard]] std::unique_ptr<done_callback> finish(enum ending how) noexcept;
+  [[nodiscard]] callback_list finish(enum ending how) noexcept;
 
   // What a switch touches comes first.
   context context_;

@@ -14,7 +14,6 @@
 //
 // The lock is given up before the wake: whoever is woken may destroy the primitive.
 
-#include <algorithm>
 #include <atomic>
 #include <boost/intrusive/list.hpp>
 #include <cstddef>
@@ -78,10 +77,24 @@ class wait_list {
     }
   }
 
-  /// Is there one that nobody had claimed just now? Takes nobody off.
-  bool anybody() const noexcept { return !std::all_of(entries_.begin(), entries_.end(), is_claimed()); }
+  /// Is there an entry that is not claimed? Amortised O(1): of the claimed entries in front only the first stays. It was
+  /// cancelled, and when its task runs, that task serves the other waiters on behalf of all entries that were removed.
+  bool anybody() noexcept {
+    auto next = entries_.begin();
+    if (next == entries_.end()) return false;
+    if (!is_claimed()(*next)) return true;
+    for (++next; next != entries_.end() && is_claimed()(*next);) {
+      auto& claimed = *next;
+      next = entries_.erase(next);
+      orphan(claimed);
+    }
+    return next != entries_.end();
+  }
 
-  /// How many were not claimed just now. O(n).
+  /// The number of entries, with those that were cancelled and whose tasks have not run since. O(1).
+  std::size_t size() const noexcept { return entries_.size(); }
+
+  /// The number of entries that are not claimed; removes the others. O(n).
   std::size_t count() noexcept {
     entries_.remove_and_dispose_if(is_claimed(), [](wait_entry* entry) { orphan(*entry); });
     return entries_.size();
@@ -144,7 +157,7 @@ class wait_list {
   }
 
  private:
-  boost::intrusive::list<wait_entry, boost::intrusive::constant_time_size<false>> entries_;
+  boost::intrusive::list<wait_entry> entries_;
 };
 
 }  // namespace fibers::detail
