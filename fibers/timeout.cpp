@@ -58,7 +58,7 @@ void timeout_scope::throw_timeout() const {
     text += ", while waiting at " + detail::to_string(waited_at_) + " (" + waited_at_.function_name() + ")";
   }
   timeout_error error(text);
-  error.transferred(transferred_);
+  error.transferred(scope_.transferred);
   throw error;
 }
 

@@ -15,6 +15,7 @@
 #include <string>
 
 #include "network.hpp"
+#include "scopes.hpp"
 
 using namespace std::chrono_literals;
 using namespace fibers::testing;
@@ -89,6 +90,18 @@ TEST_CASE_METHOD(partial_read, "timeout: move_on_after() adds how many bytes had
           count = 0;
           fibers::move_on_at(fibers::clock::now() + 5ms, counting(count, read));
           return count;
+        }) == "HEAD");
+}
+
+TEST_CASE_METHOD(partial_read, "timeout: a scope says how many bytes had been moved as soon as its body is left") {
+  CHECK(header_read_by([](auto& read) {
+          std::size_t before = 9, count = 0;
+          fibers::move_on_after(5ms, [&](timeout_scope& scope) {
+            before = scope.transferred();
+            fibers::testing::at_exit const leaves{[&] { count = scope.transferred(); }};
+            read();
+          });
+          return before == 0 ? count : 9;
         }) == "HEAD");
 }
 

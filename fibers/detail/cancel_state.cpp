@@ -92,6 +92,14 @@ cancelled_error cancel_state::deliver(unsigned unwinding) noexcept {
   return outermost != nullptr ? outermost->error : cancelled_error();
 }
 
+void cancel_state::transferred(std::size_t bytes) noexcept {
+  for (auto* scope = innermost_->innermost; scope != nullptr; scope = scope->outer) {
+    if (scope->counts_bytes && scope->delivered_at == deliveries_) {
+      static_cast<byte_counting_scope&>(*scope).transferred = bytes;
+    }
+  }
+}
+
 void cancel_state::restore(std::uint32_t deliveries_before, message text) noexcept {
   auto& frame = *innermost_;
   for (auto* scope = frame.innermost; scope != nullptr; scope = scope->outer) {

@@ -11,7 +11,7 @@
 #include <stop_token>
 #include <utility>
 
-#include "scheduler.hpp"
+#include "loop.hpp"
 
 namespace fibers::detail {
 
@@ -163,18 +163,6 @@ bool wait_path::go_on() noexcept {
   if (odd_) slow_ = awaited_by(*slow_).front();
   odd_ = !odd_;
   return true;
-}
-
-void enter_scope(task_state& task, cancel_scope& scope) noexcept {
-  auto const unwinding = scheduler::of(task).unwinding();
-  std::scoped_lock const guard(task.lock());  // another thread may be making a request
-  task.cancels().enter(scope, unwinding);
-}
-
-bool leave_scope(task_state& task, cancel_scope& scope) noexcept {
-  if (task.cancels().leave_quietly(scope)) return true;
-  std::scoped_lock const guard(task.lock());
-  return task.cancels().leave(scope);
 }
 
 cancelled_error make_request(std::string_view message, cancel_origin::kind via,

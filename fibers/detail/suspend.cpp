@@ -145,4 +145,16 @@ void wake(waiter& w) noexcept {
   }
 }
 
+void enter_scope(task_state& task, cancel_scope& scope) noexcept {
+  auto const unwinding = scheduler::of(task).unwinding();
+  std::scoped_lock const guard(task.lock());  // another thread may be making a request
+  task.cancels().enter(scope, unwinding);
+}
+
+bool leave_scope(task_state& task, cancel_scope& scope) noexcept {
+  if (task.cancels().leave_quietly(scope)) return true;
+  std::scoped_lock const guard(task.lock());
+  return task.cancels().leave(scope);
+}
+
 }  // namespace fibers::detail

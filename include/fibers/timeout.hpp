@@ -11,8 +11,9 @@
 // If somebody else has asked for the task's end too, that wins, and cancelled_error goes on. Whatever else leaves the
 // block, a result or another error, goes on as it is.
 //
-// An operation of Asio that is cut short may have moved some bytes: timeout_error::transferred() says how many, and
-// after move_on_after() a variable that the body has named by timeout_scope::add_transferred_to().
+// An operation of Asio that is cut short may have moved some bytes: timeout_error::transferred() says how many. With
+// move_on_after(), timeout_scope::transferred() tells it to what runs as the body is left, and add_transferred_to() names
+// a variable that has it afterwards.
 //
 // Entering and leaving a block does not suspend. Everything here is for the running task.
 
@@ -46,6 +47,9 @@ class timeout_scope : private detail::timer {
   /// Did the deadline pass in the block, whether or not anything came of it?
   bool expired() const noexcept { return expired_; }
 
+  /// How many bytes the operation had moved that the deadline has cut short; 0 before that. Does not suspend.
+  std::size_t transferred() const noexcept { return scope_.transferred; }
+
   /// If the deadline cuts the block short, adds to `count` how many bytes the operation had moved that was under way
   /// then, as timeout_error::transferred() has it. The block must not outlive `count`. Does not suspend.
   void add_transferred_to(std::size_t& count) noexcept { transferred_to_ = &count; }
@@ -61,8 +65,8 @@ class timeout_scope : private detail::timer {
   bool leave() noexcept;
   /// That cancelled_error was this block's doing.
   void cut_short(cancelled_error const& by) noexcept {
-    transferred_ = by.transferred();
-    if (transferred_to_ != nullptr) *transferred_to_ += transferred_;
+    scope_.transferred = by.transferred();  // also of an operation in another task, for which this one waited
+    if (transferred_to_ != nullptr) *transferred_to_ += scope_.transferred;
   }
   [[noreturn]] void throw_timeout() const;
 
@@ -71,14 +75,13 @@ class timeout_scope : private detail::timer {
   static void expire(timer& due) noexcept;
 
   detail::task_state& task_;
-  detail::cancel_scope scope_;
+  detail::byte_counting_scope scope_;
   bool left_ = false;
   bool expired_ = false;
   time_point deadline_;
   duration limit_;  // how far away it was when it was set
   boost::source_location const& place_;
   boost::source_location waited_at_ = {};  // where the task was when it expired
-  std::size_t transferred_ = 0;
   std::size_t* transferred_to_ = nullptr;
 };
 

@@ -127,6 +127,7 @@ class asio_operation_base : public told_waiter, private asio_told_operation {
     if (!told_ || !has_request(task())) return;
     auto request = take_request(task());
     request.transferred(transferred);
+    task().cancels().transferred(transferred);
     throw request;
   }
 

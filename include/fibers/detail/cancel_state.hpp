@@ -20,9 +20,10 @@
 // Guarded by the task's lock, except deliverable() and count(). The stack of scopes belongs to the task's own thread.
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
-#include <fibers/error.hpp>
 #include <fibers/detail/memory.hpp>
+#include <fibers/error.hpp>
 #include <memory>
 #include <stop_token>
 
@@ -44,6 +45,14 @@ struct cancel_scope {
   bool requested : 1 = false;      // was there any request?
   bool by_itself : 1 = false;      // did the running task itself make one of those that are pending?
   bool has_token : 1 = false;      // was a stop token taken in this scope, which is not stopped yet?
+  bool counts_bytes : 1 = false;   // is this a byte_counting_scope?
+};
+
+/// A scope that says how many bytes an operation had moved that its request cut short.
+struct byte_counting_scope : cancel_scope {
+  byte_counting_scope() noexcept { counts_bytes = true; }
+
+  std::size_t transferred = 0;
 };
 
 /// What lies between two shields: its base, for all requests from outside, and the scopes in it.
@@ -98,6 +107,8 @@ class cancel_state {
   /// Identifies the deliveries that happen from now on.
   std::uint32_t deliveries() const noexcept { return deliveries_; }
   enum class message : bool { forget, keep };
+  /// The operation that the latest delivery has cut short had moved so many bytes. Own thread; without the lock.
+  void transferred(std::size_t bytes) noexcept;
   /// What was delivered since then to scopes that are still there, is pending again.
   void restore(std::uint32_t deliveries_before, message text = message::keep) noexcept;
 

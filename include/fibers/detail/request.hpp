@@ -62,11 +62,6 @@ class wait_path {
   bool odd_ = false;
 };
 
-/// Enters a scope of the running task.
-void enter_scope(task_state& task, cancel_scope& scope) noexcept;
-/// Leaves it; see cancel_state::leave().
-bool leave_scope(task_state& task, cancel_scope& scope) noexcept;
-
 /// Decides about what is pending. The task's own thread; it is not running.
 void serve_request(task_state& task, cancel_round const& round) noexcept;
 

@@ -61,4 +61,9 @@ void yield_now(boost::source_location const& place);
 void wake(waiter& w) noexcept;
 inline void wake(wait_entry& entry) noexcept { wake(entry.sleeper); }
 
+/// Enters a scope of the running task.
+void enter_scope(task_state& task, cancel_scope& scope) noexcept;
+/// Leaves it; see cancel_state::leave().
+bool leave_scope(task_state& task, cancel_scope& scope) noexcept;
+
 }  // namespace fibers::detail
