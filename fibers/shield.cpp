@@ -18,11 +18,13 @@ shield_block::shield_block(boost::source_location const& place) : task_(this_tas
 }
 
 shield_block::~shield_block() {
+  bool has_tokens = false;
   {
     std::scoped_lock const guard(task_.lock());
     task_.cancels().close(frame_);
+    has_tokens = task_.cancels().has_tokens();
   }
-  if (task_.cancels().has_tokens()) stop_tokens(task_);  // requests that were held back until now
+  if (has_tokens) stop_tokens(task_);  // requests that were held back until now
 }
 
 void report_failed_cleanup(std::exception_ptr const& error) noexcept {

@@ -198,14 +198,13 @@ std::stop_source cancel_state::next_to_stop() noexcept {
 
 void cancel_state::forget_token(cancel_scope& scope) noexcept {
   auto* place = &tokens_;
-  while ((*place)->scope != &scope) place = &(*place)->next;
-  take_token(*place);
+  while (*place != nullptr && (*place)->scope != &scope) place = &(*place)->next;
+  if (*place != nullptr) take_token(*place);
 }
 
 auto cancel_state::take_token(std::unique_ptr<token>& place) noexcept -> std::unique_ptr<token> {
   auto taken = std::move(place);
   place = std::move(taken->next);
-  taken->scope->has_token = false;
   return taken;
 }
 

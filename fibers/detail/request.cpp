@@ -25,6 +25,7 @@ enum class reply : std::uint8_t { ended, asked_before, accepted };
 
 reply ask(task_state& task, cancel_scope& scope, cancelled_error error, cancel_round const& round) noexcept {
   auto* const here = loop::current();
+  bool has_tokens = false;
   {
     std::scoped_lock const guard(task.lock());
     if (task.finished()) return reply::ended;
@@ -33,8 +34,9 @@ reply ask(task_state& task, cancel_scope& scope, cancelled_error error, cancel_r
     requests.request(scope, std::move(error), here != nullptr && here->running() == &task);
     // Under the lock, since the loop is there as long as the task has not ended.
     if (&task.loop() != here) task.loop().post(task, inbox_entry::request);
+    has_tokens = requests.has_tokens();
   }
-  if (task.cancels().has_tokens()) stop_tokens(task);
+  if (has_tokens) stop_tokens(task);
   return reply::accepted;
 }
 

@@ -17,7 +17,8 @@
 // While an exception unwinds the stack, another exception must not leave the destructor that runs. A request is
 // therefore delivered only if its scope was entered since that unwinding began, and thus catches it.
 //
-// Guarded by the task's lock, except deliverable() and count(). The stack of scopes belongs to the task's own thread.
+// Guarded by the task's lock, except deliverable() and count(). The stack of scopes belongs to the task's own thread;
+// another thread only reads the scopes of stop tokens, whose outer scopes never change.
 
 #include <atomic>
 #include <cstddef>
@@ -44,7 +45,7 @@ struct cancel_scope {
   std::uint16_t unwinding = 0;     // exceptions that were unwinding the stack at entry
   bool requested : 1 = false;      // was there any request?
   bool by_itself : 1 = false;      // did the running task itself make one of those that are pending?
-  bool has_token : 1 = false;      // was a stop token taken in this scope, which is not stopped yet?
+  bool has_token : 1 = false;      // was a stop token taken in this scope? Written by the task's own thread
   bool counts_bytes : 1 = false;   // is this a byte_counting_scope?
 };
 
