@@ -198,7 +198,7 @@ TEST_CASE("asio: static and thread_local objects may run loops in their destruct
     static flusher const at_exit;
     static thread_local flusher const at_thread_exit;
     [[maybe_unused]] auto const* const used = &at_thread_exit;
-    flusher{};
+    { flusher const in_between; }
     ::close(STDOUT_FILENO);  // what the parent has not written yet is not for the child to write
     std::exit(7);
   });
