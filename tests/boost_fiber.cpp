@@ -362,7 +362,7 @@ TEST_CASE_METHOD(unhosted, "boost_fiber: without a host a loop shares its thread
   int before = 0, steps = 0;
   bool over = false;
   neighbour beside([&] {
-    for (; !over; ++steps) boost::this_fiber::yield();
+    while (!over) ++steps, boost::this_fiber::yield();
   });
   fibers::run([&] {
     sleep_for(1ms);
@@ -370,7 +370,8 @@ TEST_CASE_METHOD(unhosted, "boost_fiber: without a host a loop shares its thread
     fibers::boost_fiber::call([] {});
     event done;
     neighbour const idle([&] {
-      for (int const enough = steps + 100; steps < enough;) boost::this_fiber::yield();
+      int const enough = steps + 100;
+      while (steps < enough) boost::this_fiber::yield();
       done.set();
     });
     done.wait();
@@ -399,7 +400,7 @@ TEST_CASE_METHOD(unhosted, "boost_fiber: without a host a Boost fiber beside suc
     fibers::boost_fiber::call([&] {
       bool gone = false;
       neighbour const beside([&] {
-        for (; !gone; ++turns) boost::this_fiber::sleep_for(1ms);
+        while (!gone) ++turns, boost::this_fiber::sleep_for(1ms);
       });
       slow_to_end = {};
       gone = true;

@@ -16,7 +16,7 @@ class Heartbeat(unittest.TestCase):
                 client.sendall(piece)
                 time.sleep(0.7)
             received = b""
-            while not received.endswith(b"hello"):
+            while b"hello" not in received:
                 more = client.recv(100)
                 self.assertTrue(more, received)
                 received += more
