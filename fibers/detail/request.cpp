@@ -111,7 +111,14 @@ awaited_tasks* leave(awaited_tasks& awaited) noexcept {
 
 }  // namespace
 
-cancel_round::cancel_round() noexcept : number_(rounds.fetch_add(1, std::memory_order_relaxed) + 1) {}
+cancel_round::cancel_round() noexcept {
+  if (single_threaded()) {
+    number_ = rounds.load(std::memory_order_relaxed) + 1;
+    rounds.store(number_, std::memory_order_relaxed);
+  } else {
+    number_ = rounds.fetch_add(1, std::memory_order_relaxed) + 1;
+  }
+}
 
 cancel_round cancel_round::of(task_state& task) noexcept {
   std::scoped_lock const guard(task.lock());
