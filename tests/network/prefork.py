@@ -53,7 +53,7 @@ class Prefork(unittest.TestCase):
                 self.assertEqual(answer(other, b"still here")[1], b"still here")
 
     def test_end(self):
-        """after SIGTERM those who are there may finish, and no process is left"""
+        """after SIGTERM connected clients may finish, and no process is left"""
         with Program() as server, server.connect() as client:
             self.assertEqual(answer(client, b"before")[1], b"before")
             until(lambda: len(workers(server)) == 4)
