@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Does the cost of an operation grow with how many there are? A table of nanoseconds of processor time per operation, for
-// every primitive and scope, with 10, 1,000 and 100,000 of what may be many: waiters, tasks, items, callbacks, levels.
-// Besides the caches, which cost a task of 100,000 some hundreds of nanoseconds, only what is marked O(log n) may grow.
+// Does the cost of an operation grow with how many there are? A table of nanoseconds of processor time per operation,
+// for every primitive and scope, with 10, 1,000 and 100,000 of what may be many: waiters, tasks, items, callbacks,
+// levels. Besides the caches, which cost a task of 100,000 some hundreds of nanoseconds, only what is marked O(log n)
+// may grow.
 //
 //   growth [NAME…]    only rows whose name contains one of these
 

@@ -7,7 +7,7 @@
 
 #include <atomic>
 #include <boost/fiber/all.hpp>
-#include <fibers/detail/suspend.hpp>
+#include <fibers/detail/engine/suspend.hpp>
 #include <fibers/fibers.hpp>
 #include <mutex>
 #include <thread>

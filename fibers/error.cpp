@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
 #include <cstring>
-#include <fibers/detail/memory.hpp>
+#include <fibers/detail/parts/memory.hpp>
 #include <fibers/error.hpp>
 #include <mutex>
 #include <string_view>

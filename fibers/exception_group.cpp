@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Groups may be nested deeper than a task's stack is long. Whatever walks them keeps the way back in a list, and so does
-// their destruction: a group owns the contents of the groups in it, beside the exceptions that hold these. A content
-// therefore outlives its exception, and is destroyed by the loop in intrusive_ptr_release().
+// Groups may be nested deeper than a task's stack is long. Whatever walks them keeps the way back in a list, and so
+// does their destruction: a group owns the contents of the groups in it, beside the exceptions that hold these. A
+// content therefore outlives its exception, and is destroyed by the loop in intrusive_ptr_release().
 
-#include <fibers/detail/memory.hpp>
-#include <fibers/detail/spinlock.hpp>
+#include <fibers/detail/parts/memory.hpp>
+#include <fibers/detail/parts/spinlock.hpp>
 #include <fibers/error.hpp>
 #include <fibers/exception_group.hpp>
 #include <memory>

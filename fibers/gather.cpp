@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 
-#include <fibers/detail/suspend.hpp>
+#include <fibers/detail/engine/suspend.hpp>
 #include <fibers/gather.hpp>
 #include <mutex>
 
-#include "detail/loop.hpp"
-#include "detail/task_state.hpp"
+#include "detail/engine/loop.hpp"
+#include "detail/engine/unhandled.hpp"
 
 namespace fibers::detail {
 

@@ -7,8 +7,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <fibers/detail/request.hpp>
-#include <fibers/detail/suspend.hpp>
+#include <fibers/detail/engine/request.hpp>
+#include <fibers/detail/engine/suspend.hpp>
 #include <fibers/run.hpp>
 #include <memory>
 #include <optional>
@@ -16,8 +16,8 @@
 #include <string>
 #include <utility>
 
-#include "detail/scheduler.hpp"
-#include "detail/signal_watch.hpp"
+#include "detail/engine/scheduler.hpp"
+#include "detail/engine/signal_watch.hpp"
 
 namespace fibers::detail {
 
@@ -148,7 +148,8 @@ void run(run_options const& options, task_state& main, std::unique_ptr<parker> h
   }
   if (options.cancel_again_after <= duration::zero()) {
     throw std::invalid_argument(
-        "fibers: run_options::cancel_again_after must be more than nothing; to cancel once only give fibers::no_timeout");
+        "fibers: run_options::cancel_again_after must be more than nothing; to cancel once only give "
+        "fibers::no_timeout");
   }
   if (options.threads != 1) {
     throw std::invalid_argument("fibers: run_options::threads is " + std::to_string(options.threads) +

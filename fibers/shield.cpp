@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: BSL-1.0
 
 #include <cstdio>
-#include <fibers/detail/request.hpp>
-#include <fibers/detail/suspend.hpp>
+#include <fibers/detail/engine/request.hpp>
+#include <fibers/detail/engine/suspend.hpp>
 #include <fibers/shield.hpp>
 #include <mutex>
 
-#include "detail/loop.hpp"
-#include "detail/task_state.hpp"
+#include "detail/engine/loop.hpp"
+#include "detail/engine/unhandled.hpp"
 
 namespace fibers::detail {
 

@@ -2,12 +2,12 @@
 
 #include <atomic>
 #include <exception>
-#include <fibers/detail/request.hpp>
-#include <fibers/detail/suspend.hpp>
+#include <fibers/detail/engine/request.hpp>
+#include <fibers/detail/engine/suspend.hpp>
 #include <fibers/task.hpp>
 #include <memory>
 
-#include "detail/loop.hpp"
+#include "detail/engine/loop.hpp"
 
 namespace fibers::detail {
 

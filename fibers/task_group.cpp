@@ -9,8 +9,8 @@
 //
 // Requests are made without the group's lock, since they may call stop callbacks, which may call us.
 
-#include <fibers/detail/request.hpp>
-#include <fibers/detail/suspend.hpp>
+#include <fibers/detail/engine/request.hpp>
+#include <fibers/detail/engine/suspend.hpp>
 #include <fibers/task_group.hpp>
 #include <mutex>
 #include <vector>

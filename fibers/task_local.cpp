@@ -2,14 +2,15 @@
 
 #include <algorithm>
 #include <atomic>
-#include <fibers/detail/memory.hpp>
-#include <fibers/detail/suspend.hpp>
+#include <fibers/detail/engine/suspend.hpp>
+#include <fibers/detail/parts/memory.hpp>
 #include <fibers/task_local.hpp>
 #include <vector>
 
 namespace fibers::detail {
 
-// The values of one task, or of several as long as none of them sets one: then that one takes a copy. Sorted by variable.
+// The values of one task, or of several as long as none of them sets one: then that one takes a copy. Sorted by
+// variable.
 class local_values : public from_memory {
  public:
   using entry = std::pair<local_key, std::shared_ptr<void>>;

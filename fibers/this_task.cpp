@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: BSL-1.0
 
-#include <fibers/detail/request.hpp>
-#include <fibers/detail/suspend.hpp>
+#include <fibers/detail/engine/request.hpp>
+#include <fibers/detail/engine/suspend.hpp>
 #include <fibers/this_task.hpp>
 #include <mutex>
 #include <stdexcept>
 
-#include "detail/loop.hpp"
+#include "detail/engine/loop.hpp"
 
 namespace fibers {
 

@@ -1,19 +1,17 @@
 // SPDX-License-Identifier: BSL-1.0
 
-#include <fibers/detail/request.hpp>
-#include <fibers/detail/suspend.hpp>
+#include <fibers/detail/engine/request.hpp>
+#include <fibers/detail/engine/suspend.hpp>
 #include <fibers/timeout.hpp>
 #include <mutex>
 #include <string>
 
-#include "detail/loop.hpp"
+#include "detail/engine/loop.hpp"
 
 namespace fibers {
 
 timeout_scope::timeout_scope(time_point deadline, duration limit, boost::source_location const& place)
-    : timer(&expire),
-      task_(detail::this_task_state(place)),
-      place_(place) {
+    : timer(&expire), task_(detail::this_task_state(place)), place_(place) {
   arm(deadline, limit);
   detail::enter_scope(task_, scope_);
 }

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <atomic>
-#include <fibers/detail/request.hpp>
-#include <fibers/detail/suspend.hpp>
-#include <fibers/detail/timer_queue.hpp>
+#include <fibers/detail/engine/request.hpp>
+#include <fibers/detail/engine/suspend.hpp>
+#include <fibers/detail/parts/timer.hpp>
 #include <fibers/timeout.hpp>
 #include <fibers/wait.hpp>
 #include <mutex>
@@ -12,7 +12,7 @@
 #include <unordered_set>
 #include <utility>
 
-#include "detail/loop.hpp"
+#include "detail/engine/loop.hpp"
 
 namespace fibers::detail {
 
@@ -133,7 +133,8 @@ task_state* wait_for_ends(std::span<task_ptr const> tasks, until enough, pass_on
   for (std::size_t i = 0; i < targets.size(); ++i) targets[i]->unobserve(observers[i]);
   settle(self, how);
   auto* const decisive = watch.decisive();
-  if (awaited.passed && decisive != nullptr && decisive->ending() == ending::cancelled) throw_passed_on(self, *decisive);
+  if (awaited.passed && decisive != nullptr && decisive->ending() == ending::cancelled)
+    throw_passed_on(self, *decisive);
   if (awaited.passed && decisive == nullptr) {
     awaited.error.of(self.id());
     throw awaited.error;

@@ -159,7 +159,8 @@ TEST_CASE_METHOD(virtual_time, "always ready: yield() and sleep_for() yield once
         this_task::yield();
       }
     });
-    for (auto const& call : std::vector<std::function<void()>>{[] { this_task::yield(); }, [] { fibers::sleep_for(0s); }}) {
+    for (auto const& call :
+         std::vector<std::function<void()>>{[] { this_task::yield(); }, [] { fibers::sleep_for(0s); }}) {
       this_task::yield();
       turns = 0;
       for (int i = 0; i < a_share - 1; ++i) set.wait();
@@ -171,7 +172,8 @@ TEST_CASE_METHOD(virtual_time, "always ready: yield() and sleep_for() yield once
   CHECK(seen == "1@0, 1@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "always ready: a destructor called by unwinding yields too, and no cancellation leaves it") {
+TEST_CASE_METHOD(virtual_time,
+                 "always ready: a destructor called by unwinding yields too, and no cancellation leaves it") {
   run([&] {
     fibers::event set;
     set.set();

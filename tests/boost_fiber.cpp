@@ -6,8 +6,8 @@
 #include <boost/fiber/future/async.hpp>
 #include <csignal>
 #include <fibers/boost_fiber.hpp>
+#include <fibers/detail/engine/this_loop.hpp>
 #include <fibers/event.hpp>
-#include <fibers/detail/loop.hpp>
 #include <fibers/queue.hpp>
 #include <fibers/shield.hpp>
 #include <fibers/task.hpp>
@@ -358,7 +358,8 @@ TEST_CASE("boost_fiber: in a program that includes it, loops of every thread sle
   }
 }
 
-TEST_CASE_METHOD(unhosted, "boost_fiber: without a host a loop shares its thread from a task's first wait for a Boost fiber on") {
+TEST_CASE_METHOD(unhosted,
+                 "boost_fiber: without a host a loop shares its thread from a task's first wait for a Boost fiber on") {
   int before = 0, steps = 0;
   bool over = false;
   neighbour beside([&] {
@@ -385,7 +386,8 @@ TEST_CASE_METHOD(unhosted, "boost_fiber: without a host a loop shares its thread
   CHECK_FALSE(chosen);  // that was another loop's choice
 }
 
-TEST_CASE_METHOD(unhosted, "boost_fiber: without a host a Boost fiber beside such a loop stops alone when it waits for its task") {
+TEST_CASE_METHOD(
+    unhosted, "boost_fiber: without a host a Boost fiber beside such a loop stops alone when it waits for its task") {
   int turns = 0;
   fibers::run([&] {
     auto slow_to_end = spawn([] {

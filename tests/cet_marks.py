@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSL-1.0
 """Fails if the built library, or an object of it, is marked for CET, which the switch of fibers does not support: a
-program with shadow stacks would end at its first switch (see fibers/detail/context.hpp).
+program with shadow stacks would end at its first switch (see fibers/detail/parts/context_switch.hpp).
 
 cet_marks.py READELF LIBRARY
 cet_marks.py READELF --self-test    is a mark found where there is one? Needs a compiler, cc.

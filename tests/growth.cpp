@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Costs that must not grow with how many there are: what was quadratic once. Each is measured in processor time with few
-// and with fifty times as many; a cost in proportion to their number would be fifty times as high. benchmarks/growth.cpp
-// prints such a table for everything.
+// Costs that must not grow with how many there are: what was quadratic once. Each is measured in processor time with
+// few and with fifty times as many; a cost in proportion to their number would be fifty times as high.
+// benchmarks/growth.cpp prints such a table for everything.
 
 #include <time.h>
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSL-1.0
-"""Reads the include lines and fails when the rooms' order or the walls between them are not kept.
+"""Reads the include lines and fails when the order of the components or the walls between them are not kept.
 
 layering.py ROOT
 layering.py --self-test
@@ -11,16 +11,20 @@ import sys
 
 from support import checker
 
-# A room may include rooms of earlier rows, and earlier rooms of its own row.
-ROWS = [
+# A component may include components of earlier layers, and earlier ones of its own layer. A layer with a folder of its
+# own holds exactly the components of that folder.
+LAYERS = [
     # 0 words
-    ["detail/memory", "error", "clock", "outcome"],
+    ["detail/parts/memory", "error", "clock", "outcome"],
     # 1 parts
-    ["detail/spinlock", "detail/stack_pool", "detail/stack_overflow", "detail/context", "detail/waiter",
-     "detail/cancel_state", "detail/timer_queue", "detail/parker", "detail/inbox"],
+    ["detail/parts/spinlock", "detail/parts/stack_pool", "detail/parts/stack_overflow", "detail/parts/context",
+     "detail/parts/context_switch", "detail/parts/timer", "detail/parts/timer_queue", "detail/parts/parker",
+     "detail/parts/thread_parker", "detail/parts/inbox_entry", "detail/parts/inbox"],
     # 2 engine
-    ["detail/task_state", "detail/task_body", "detail/loop_watch", "detail/loop", "detail/request", "detail/scheduler",
-     "detail/suspend", "detail/wait_list", "detail/signal_watch"],
+    ["detail/engine/waiter", "detail/engine/cancel_state", "detail/engine/unhandled", "detail/engine/task_state",
+     "detail/engine/task_body", "detail/engine/loop_watch", "detail/engine/this_loop", "detail/engine/loop",
+     "detail/engine/request", "detail/engine/scheduler", "detail/engine/suspend", "detail/engine/wait_list",
+     "detail/engine/signal_watch"],
     # 3 task
     ["task", "this_task", "task_local", "run"],
     # 4 scopes
@@ -29,21 +33,21 @@ ROWS = [
     ["event", "mutex", "shared_mutex", "condition_variable", "semaphore", "for_each_concurrent", "barrier", "latch", "queue",
      "get_any"],
     # 6 world
-    ["thread", "asio/io_context", "detail/asio_wait", "detail/asio_operation", "asio/use_fiber", "asio/connect", "asio/serve", "asio",
-     "boost_fiber/host", "boost_fiber/call", "boost_fiber/future", "boost_fiber/channel_end", "boost_fiber/receiver",
-     "boost_fiber/sender", "boost_fiber/task", "boost_fiber"],
+    ["asio/io_context", "asio/detail/asio_wait", "asio/detail/asio_operation", "asio/use_fiber", "asio/connect", "asio/serve",
+     "asio", "boost_fiber/host", "boost_fiber/call", "boost_fiber/future", "boost_fiber/detail/channel_end",
+     "boost_fiber/receiver", "boost_fiber/sender", "boost_fiber/task_bridge", "boost_fiber"],
     # 7 kit
     ["testing/failure", "testing/trial", "testing/sweep", "testing/explore", "testing/time", "testing/suspension_point",
-     "testing/leak_check", "testing", "inspect"],
+     "testing/leak_check", "testing"],
 ]  # fmt: skip
-EVERYTHING = "fibers"  # fibers.hpp, which includes rows 0 to LAST_ROW_OF_EVERYTHING
-LAST_ROW_OF_EVERYTHING = 5
+EVERYTHING = "fibers"  # fibers.hpp, which includes layers 0 to LAST_LAYER_OF_EVERYTHING
+LAST_LAYER_OF_EVERYTHING = 5
 
-NAMES_BOOST_CONTEXT = {"detail/context"}
-SWITCHES = {"detail/context", "detail/scheduler"}
-STOPS_A_TASK = {"detail/scheduler", "detail/suspend"}
+NAMES_BOOST_CONTEXT = {"detail/parts/context_switch"}
+SWITCHES = {"detail/parts/context_switch", "detail/engine/scheduler"}
+STOPS_A_TASK = {"detail/engine/scheduler", "detail/engine/suspend"}
 
-POSITION = {room: (row, place) for row, rooms in enumerate(ROWS) for place, room in enumerate(rooms)}
+POSITION = {name: (layer, place) for layer, names in enumerate(LAYERS) for place, name in enumerate(names)}
 
 TOKEN = re.compile(
     r"""//(?:\\\n|[^\n])*|/\*.*?\*/                   # comments
@@ -71,27 +75,31 @@ def line_of(text, match):
 
 
 def check(root):
-    """The list of what is wrong, as "file:line: what"."""
+    """The list of what is wrong, as "file:line: what". In a whole project every component of the table must exist."""
     root = pathlib.Path(root).resolve()
     public, private = root / "include" / "fibers", root / "fibers"
     wrong = []
+    found, stems = set(), {}
 
     files = [(public, path) for path in sorted(public.rglob("*")) if path.is_file()]
     files += [(private, path) for path in sorted(private.rglob("*")) if path.suffix in (".cpp", ".hpp", ".S")]
     for folder, path in files:
-        room = path.relative_to(folder).with_suffix("").as_posix()
+        component = path.relative_to(folder).with_suffix("").as_posix()
         text = bare(path.read_text(encoding="utf-8"))
 
         def report(what, match=None):
             line = f":{line_of(text, match)}" if match else ""
             wrong.append(f"{path.relative_to(root)}{line}: {what}")
 
-        if room == EVERYTHING and folder == public:
-            before = (LAST_ROW_OF_EVERYTHING + 1, 0)
-        elif room in POSITION:
-            before = POSITION[room]
+        found.add(component)
+        if path.suffix == ".hpp":
+            stems.setdefault(path.stem, []).append(path.relative_to(root).as_posix())
+        if component == EVERYTHING and folder == public:
+            before = (LAST_LAYER_OF_EVERYTHING + 1, 0)
+        elif component in POSITION:
+            before = POSITION[component]
         else:
-            report(f"'{room}' is no room of the table in tests/layering.py")
+            report(f"'{component}' is no component of the table in tests/layering.py")
             continue
 
         for match in INCLUDE.finditer(text):
@@ -109,22 +117,28 @@ def check(root):
                 included = name.removeprefix("fibers/").removesuffix(".hpp")
             else:
                 continue
-            if included == room:
+            if included == component:
                 continue
             if included not in POSITION:
-                report(f"'{included}' is no room that may be included", match)
+                report(f"'{included}' is no component that may be included", match)
             elif POSITION[included] >= before:
-                report(f"'{room}' includes '{included}', which comes later", match)
+                report(f"'{component}' includes '{included}', which comes later", match)
 
-        if room not in NAMES_BOOST_CONTEXT:
+        if component not in NAMES_BOOST_CONTEXT:
             for match in re.finditer(r"boost/context\b|boost\s*::\s*context\b", text):
-                report("only detail/context may name Boost.Context", match)
-        if room not in SWITCHES:
+                report("only detail/parts/context_switch may name Boost.Context", match)
+        if component not in SWITCHES:
             for match in re.finditer(r"\bswitch_to\b", text):
-                report("only detail/scheduler may switch fibers", match)
-        if room not in STOPS_A_TASK:
+                report("only detail/engine/scheduler may switch fibers", match)
+        if component not in STOPS_A_TASK:
             for match in re.finditer(r"\bhand_over\b", text):
-                report("only detail/suspend, the door, may stop a running task", match)
+                report("only detail/engine/suspend may stop a running task", match)
+    for names in stems.values():
+        if len(names) > 1:
+            wrong.append(f"{names[1]}: {names[0]} has the same stem; name it after what distinguishes it")
+    missing = [name for name in POSITION if name not in found]
+    if missing and (root / "meson.build").exists():
+        wrong.append(f"the table in tests/layering.py names what does not exist: {', '.join(missing)}")
     return wrong
 
 
@@ -134,14 +148,14 @@ CASES = [
         "include/fibers/fibers.hpp": "#include <fibers/clock.hpp>\n#include <fibers/queue.hpp>\n",
         "include/fibers/clock.hpp": "#include <chrono>  // boost::context\n#include <fibers/error.hpp>\n",
         "include/fibers/error.hpp": "// like boost::context, and switch_to\n/* #include <fibers/queue.hpp> */",
-        "include/fibers/queue.hpp": "#include <fibers/detail/wait_list.hpp>\n",
-        "include/fibers/detail/wait_list.hpp": 'auto s = "boost::context"; auto n = 10\'000; // \'\n',
-        "fibers/detail/context.hpp": "#include <boost/context/fiber.hpp>\n",
-        "fibers/detail/context.cpp": '#include "context.hpp"\n#include <fibers/error.hpp>\nswitch_to(f);\n',
-        "fibers/detail/scheduler.cpp": '#include "../detail/context.hpp"\nswitch_to(f);\n',
-        "fibers/detail/suspend.cpp": '#include "scheduler.hpp"\nhand_over(t);\n',
-        "fibers/detail/scheduler.hpp": "",
-        "fibers/run.cpp": '#include <fibers/run.hpp>\n#include "detail/context.hpp"\n',
+        "include/fibers/queue.hpp": "#include <fibers/detail/engine/wait_list.hpp>\n",
+        "include/fibers/detail/engine/wait_list.hpp": 'auto s = "boost::context"; auto n = 10\'000; // \'\n',
+        "fibers/detail/parts/context_switch.hpp": "#include <boost/context/fiber.hpp>\n",
+        "fibers/detail/parts/context_switch.cpp": '#include "context_switch.hpp"\n#include <fibers/error.hpp>\nswitch_to(f);\n',
+        "fibers/detail/engine/scheduler.cpp": '#include "../parts/context_switch.hpp"\nswitch_to(f);\n',
+        "fibers/detail/engine/suspend.cpp": '#include "scheduler.hpp"\nhand_over(t);\n',
+        "fibers/detail/engine/scheduler.hpp": "",
+        "fibers/run.cpp": '#include <fibers/run.hpp>\n#include "detail/parts/context_switch.hpp"\n',
         "fibers/meson.build": "fibers_sources = files()\n",
     }),
     ("clock.hpp:2: 'clock' includes 'task'", {
@@ -150,25 +164,29 @@ CASES = [
     ("'error' includes 'clock'", {"fibers/error.cpp": "#include <fibers/clock.hpp>\n"}),
     ("'clock' includes 'run'", {"fibers/clock.cpp": '#include "run.hpp"\n', "fibers/run.hpp": ""}),
     ("'fibers' includes 'asio'", {"include/fibers/fibers.hpp": "#include <fibers/asio.hpp>\n"}),
-    ("'fibers' is no room that", {"include/fibers/testing.hpp": "#include <fibers/fibers.hpp>\n"}),
-    ("'nowhere' is no room that", {"include/fibers/testing.hpp": "#include <fibers/nowhere.hpp>\n"}),
-    ("'nowhere' is no room of the table", {"include/fibers/nowhere.hpp": ""}),
-    ("'detail/error' is no room of the table", {"include/fibers/detail/error.hpp": ""}),
-    ("'nowhere' is no room of the table", {"fibers/nowhere.cpp": ""}),
-    ("'fibers' is no room of the table", {"fibers/fibers.cpp": ""}),
+    ("'fibers' is no component that", {"include/fibers/testing.hpp": "#include <fibers/fibers.hpp>\n"}),
+    ("'nowhere' is no component that", {"include/fibers/testing.hpp": "#include <fibers/nowhere.hpp>\n"}),
+    ("'nowhere' is no component of the table", {"include/fibers/nowhere.hpp": ""}),
+    ("'detail/error' is no component of the table", {"include/fibers/detail/error.hpp": ""}),
+    ("'nowhere' is no component of the table", {"fibers/nowhere.cpp": ""}),
+    ("'fibers' is no component of the table", {"fibers/fibers.cpp": ""}),
     ("a public header includes as", {
         "include/fibers/task.hpp": '#include "error.hpp"\n', "include/fibers/error.hpp": ""}),
     ("is no private header", {
         "fibers/task.cpp": '#include "fibers/error.hpp"\n', "include/fibers/error.hpp": ""}),
     ("is no private header", {
         "fibers/task.cpp": '#include "../include/fibers/error.hpp"\n', "include/fibers/error.hpp": ""}),
-    ("suspend.cpp:1: only detail/context may", {
-        "fibers/detail/suspend.cpp": "#include <boost/context/fiber.hpp>\n"}),
-    ("run.hpp:3: only detail/context may", {
+    ("suspend.cpp:1: only detail/parts/context_switch may", {
+        "fibers/detail/engine/suspend.cpp": "#include <boost/context/fiber.hpp>\n"}),
+    ("run.hpp:3: only detail/parts/context_switch may", {
         "include/fibers/run.hpp": "/*\n*/\nboost::context::fiber f;\n"}),
-    ("suspend.cpp:2: only detail/scheduler may switch", {
-        "fibers/detail/suspend.cpp": 'auto s = R"(")";\nswitch_to(f);\n'}),
-    ("task.cpp:1: only detail/suspend, the door", {"fibers/task.cpp": "hand_over(t);\n"}),
+    ("suspend.cpp:2: only detail/engine/scheduler may switch", {
+        "fibers/detail/engine/suspend.cpp": 'auto s = R"(")";\nswitch_to(f);\n'}),
+    ("names what does not exist: detail/parts/memory, error, outcome", {
+        "meson.build": "project('fibers')\n", "include/fibers/clock.hpp": ""}),
+    ("has the same stem", {
+        "include/fibers/detail/engine/loop.hpp": "", "fibers/detail/engine/loop.hpp": ""}),
+    ("task.cpp:1: only detail/engine/suspend may stop", {"fibers/task.cpp": "hand_over(t);\n"}),
 ]  # fmt: skip
 
 

@@ -9,7 +9,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <fibers/asio.hpp>
-#include <fibers/detail/loop.hpp>
+#include <fibers/detail/engine/this_loop.hpp>
 #include <fibers/fibers.hpp>
 #include <string>
 

@@ -158,7 +158,8 @@ TEST_CASE_METHOD(virtual_time, "callback: a task<> that goes in one is cancelled
 
 // --- taking a callback off again ---
 
-TEST_CASE_METHOD(virtual_time, "callback: one that is removed is never called, and the others are, in order", "[CB-07]") {
+TEST_CASE_METHOD(virtual_time, "callback: one that is removed is never called, and the others are, in order",
+                 "[CB-07]") {
   run([&] {
     auto const child = spawn([&] { seen("body"); });
     child.on_done([&] { seen("first"); });
@@ -188,11 +189,11 @@ TEST_CASE_METHOD(virtual_time, "callback: removing tells whether that was in tim
     seen(called.remove() ? "removed" : "was called");
     seen(fibers::callback_handle().remove() ? "removed" : "refers to none");
   });
-  CHECK(seen ==
-        "removed@0, not removed@0, not removed@0, is being called@0, was called@1, refers to none@1");
+  CHECK(seen == "removed@0, not removed@0, not removed@0, is being called@0, was called@1, refers to none@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "callback: one whose task has ended can still be removed until it is called", "[CB-08][CB-09]") {
+TEST_CASE_METHOD(virtual_time, "callback: one whose task has ended can still be removed until it is called",
+                 "[CB-08][CB-09]") {
   run([&] {
     auto const child = spawn([] {});
     auto before = child.on_done([&] { seen("registered before the end"); });
@@ -229,7 +230,8 @@ TEST_CASE_METHOD(virtual_time, "callback: removing destroys the callable; a hand
   CHECK(seen == "3 alive@0, 2 alive@0, 1 alive@1, 0 alive@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "callback: removed by several threads while the task ends, it is called or removed once") {
+TEST_CASE_METHOD(virtual_time,
+                 "callback: removed by several threads while the task ends, it is called or removed once") {
   bool both = false;
   for (int called_rounds = 0, removed_rounds = 0; !both;) {
     int called = 0;

@@ -367,7 +367,8 @@ TEST_CASE_METHOD(virtual_time, "cancel: a request that get() passed on is the ca
     auto const inner = spawn([] { sleep_for(9s); });
     auto const middle = spawn([&] { seen("middle: " + whose([&] { inner.handle().get(); })); });
     auto const outer = spawn([&] { seen("outer: " + whose([&] { inner.handle().get(); })); });
-    auto const tasks = spawn([&] { seen("gather: " + whose([&] { fibers::gather(inner.handle(), middle.handle()); })); });
+    auto const tasks =
+        spawn([&] { seen("gather: " + whose([&] { fibers::gather(inner.handle(), middle.handle()); })); });
     sleep_for(1s);
     outer.cancel();
     middle.wait();
@@ -383,8 +384,8 @@ TEST_CASE_METHOD(virtual_time, "cancel: a request that gather() passed on to tas
     auto const sleep = [] { sleep_for(9s); };
     auto const first = spawn(sleep), second = spawn(sleep);
     auto const caller = spawn([&] { seen(whose([&] { fibers::gather(first.handle(), second.handle()); })); });
-    auto const tolerant =
-        spawn([&] { seen(whose([&] { fibers::gather(fibers::return_exceptions, first.handle(), second.handle()); })); });
+    auto const tolerant = spawn(
+        [&] { seen(whose([&] { fibers::gather(fibers::return_exceptions, first.handle(), second.handle()); })); });
     sleep_for(1s);
     tolerant.cancel();
     tolerant.wait();

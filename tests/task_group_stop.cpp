@@ -448,23 +448,23 @@ TEST_CASE_METHOD(virtual_time, "stop: a child that is spawned by one that was ha
 TEST_CASE_METHOD(virtual_time, "stop: once a child has failed, the group refuses further ones") {
   run([&] {
     seen(how([&] {
-      with_task_group([&](task_group& group) {
-        group.spawn([] {
-          try {
-            sleep_for(9s);
-          } catch (cancelled_error const&) {
-            throw std::runtime_error("no");
-          }
-        });
-        group.spawn([&] {
-          how([] { sleep_for(9s); });
-          sleep_for(1s);
-          seen(how([&] { group.spawn([] {}); }).substr(0, 53));
-        });
-        this_task::yield();
-        group.stop();
-      });
-    }).substr(0, 18));
+           with_task_group([&](task_group& group) {
+             group.spawn([] {
+               try {
+                 sleep_for(9s);
+               } catch (cancelled_error const&) {
+                 throw std::runtime_error("no");
+               }
+             });
+             group.spawn([&] {
+               how([] { sleep_for(9s); });
+               sleep_for(1s);
+               seen(how([&] { group.spawn([] {}); }).substr(0, 53));
+             });
+             this_task::yield();
+             group.stop();
+           });
+         }).substr(0, 18));
   });
   CHECK(seen == "failed: fibers: spawn() in a task group that is going@1, failed: task group@1");
 }

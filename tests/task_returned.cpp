@@ -192,9 +192,9 @@ TEST_CASE_METHOD(virtual_time, "return: a racer that comes back with a result wi
   CAPTURE(request_first);
   run([&] {
     queue<int> items(fibers::unbounded);
-    auto const end = asked_and_completed(
-        [&] { return fibers::race([&] { return items.get(); }, [] { return sleep_for(9s), 0; }); },
-        [&] { items.put(1); }, request_first);
+    auto const end =
+        asked_and_completed([&] { return fibers::race([&] { return items.get(); }, [] { return sleep_for(9s), 0; }); },
+                            [&] { items.put(1); }, request_first);
     CHECK(end == "returned 1, cancelled: outside");
     CHECK(items.empty());
   });
@@ -209,9 +209,8 @@ TEST_CASE_METHOD(virtual_time, "return: a race within a limit gives its result, 
     });
     this_task::yield();
     seen(how([&] {
-      return fibers::with_timeout(1s, [&] {
-        return fibers::race([&] { return items.get(); }, [] { return sleep_for(9s), 0; });
-      });
+      return fibers::with_timeout(
+          1s, [&] { return fibers::race([&] { return items.get(); }, [] { return sleep_for(9s), 0; }); });
     }));
     seen(how([] { sleep_for(1s); }));
     seen(std::to_string(this_task::cancelling()));

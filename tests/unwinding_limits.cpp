@@ -39,8 +39,8 @@ struct scope {
 
 std::vector<scope> const scopes{
     {"with_timeout", [] { fibers::with_timeout(limit, [] { sleep_for(forever); }); }, "failed: timed out"},
-    {"with_timeout_at",
-     [] { fibers::with_timeout_at(fibers::clock::now() + limit, [] { sleep_for(forever); }); }, "failed: timed out"},
+    {"with_timeout_at", [] { fibers::with_timeout_at(fibers::clock::now() + limit, [] { sleep_for(forever); }); },
+     "failed: timed out"},
     {"with_timeout, rescheduled",
      [] {
        fibers::with_timeout(forever, [](fibers::timeout_scope& block) {
@@ -201,15 +201,15 @@ TEST_CASE_METHOD(virtual_time, "limits: each ends what it is around inside of an
 TEST_CASE_METHOD(virtual_time, "limits: one around the destructor waits until the stack is unwound") {
   run([&] {
     seen(how([&] {
-      fibers::with_timeout(1s, [&] {
-        try {
-          at_exit const slow{[&] { seen(how([] { fibers::move_on_after(3s, [] { sleep_for(forever); }); })); }};
-          throw std::runtime_error("unwinding");
-        } catch (std::runtime_error const&) {
-        }
-        sleep_for(forever);
-      });
-    }).substr(0, 17));
+           fibers::with_timeout(1s, [&] {
+             try {
+               at_exit const slow{[&] { seen(how([] { fibers::move_on_after(3s, [] { sleep_for(forever); }); })); }};
+               throw std::runtime_error("unwinding");
+             } catch (std::runtime_error const&) {
+             }
+             sleep_for(forever);
+           });
+         }).substr(0, 17));
   });
   CHECK(seen == "returned@3, failed: timed out@3");
 }

@@ -399,7 +399,8 @@ TEST_CASE_METHOD(virtual_time, "cancel_and_wait: of a range throws nothing of th
   CHECK(unfetched.empty());
 }
 
-TEST_CASE_METHOD(virtual_time, "cancel_and_wait: a caller that was cancelled before has asked all of a range, and waits not") {
+TEST_CASE_METHOD(virtual_time,
+                 "cancel_and_wait: a caller that was cancelled before has asked all of a range, and waits not") {
   run([&] {
     auto const tasks = slow_to_end(2);
     auto const caller = spawn([&] {
@@ -415,8 +416,9 @@ TEST_CASE_METHOD(virtual_time, "cancel_and_wait: a caller that was cancelled bef
 TEST_CASE_METHOD(virtual_time, "cancel_and_wait: of a range with the caller itself or an empty handle asks nobody") {
   run([&] {
     auto const tasks = slow_to_end(1);
-    seen(how([&] { fibers::cancel_and_wait(std::vector<task_handle<>>{tasks[0].handle(), this_task::handle()}); })
-             .substr(0, 38));
+    seen(how([&] {
+           fibers::cancel_and_wait(std::vector<task_handle<>>{tasks[0].handle(), this_task::handle()});
+         }).substr(0, 38));
     seen(how([&] { fibers::cancel_and_wait(std::vector<task_handle<>>{tasks[0].handle(), {}}); }).substr(0, 36));
     seen(std::to_string(tasks[0].cancelling() + this_task::cancelling()) + " asked");
   });

@@ -2,7 +2,7 @@
 
 #include <charconv>
 #include <cstdlib>
-#include <fibers/detail/request.hpp>
+#include <fibers/detail/engine/request.hpp>
 #include <fibers/exception_group.hpp>
 #include <fibers/testing/sweep.hpp>
 #include <fibers/timeout.hpp>

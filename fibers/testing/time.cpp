@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 
-#include <fibers/detail/suspend.hpp>
+#include <fibers/detail/engine/suspend.hpp>
 #include <fibers/testing/time.hpp>
 #include <fibers/this_task.hpp>
 
-#include "../detail/loop.hpp"
-#include "../detail/loop_watch.hpp"
+#include "../detail/engine/loop.hpp"
+#include "../detail/engine/loop_watch.hpp"
 
 namespace fibers::testing {
 

@@ -4,8 +4,8 @@
 
 #include <cxxabi.h>
 
-#include <fibers/detail/suspend.hpp>
-#include <fibers/detail/task_body.hpp>
+#include <fibers/detail/engine/suspend.hpp>
+#include <fibers/detail/engine/task_body.hpp>
 #include <fibers/run.hpp>
 #include <fibers/testing/failure.hpp>
 #include <utility>

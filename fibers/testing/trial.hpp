@@ -6,14 +6,14 @@
 
 #include <cstddef>
 #include <exception>
-#include <fibers/detail/memory.hpp>
+#include <fibers/detail/parts/memory.hpp>
 #include <functional>
 #include <memory>
 #include <string>
 
-#include "../detail/loop.hpp"
-#include "../detail/loop_watch.hpp"
-#include "../detail/task_state.hpp"
+#include "../detail/engine/loop.hpp"
+#include "../detail/engine/loop_watch.hpp"
+#include "../detail/engine/unhandled.hpp"
 
 namespace fibers::testing::detail {
 

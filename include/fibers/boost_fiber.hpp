@@ -19,8 +19,8 @@
 //
 // A task must not itself call what stops a Boost fiber (a lock, a sleep, future::get(), or promise::set_value() while
 // another thread looks at the future; nor start one with launch::dispatch): the Boost fiber that it would stop is the
-// one on which its loop runs, and with it all the loop's tasks. Nothing is lost by it, and the other Boost fibers go on,
-// but meanwhile they must not call run(), nor wait for tasks, nor a second loop on the thread do the same.
+// one on which its loop runs, and with it all the loop's tasks. Nothing is lost by it, and the other Boost fibers go
+// on, but meanwhile they must not call run(), nor wait for tasks, nor a second loop on the thread do the same.
 //
 // The Boost fiber on which a loop runs must stay on its thread: the main fiber of a thread always does, another one
 // unless the thread uses shared_work or work_stealing.
@@ -37,4 +37,4 @@
 #include <fibers/boost_fiber/host.hpp>
 #include <fibers/boost_fiber/receiver.hpp>
 #include <fibers/boost_fiber/sender.hpp>
-#include <fibers/boost_fiber/task.hpp>
+#include <fibers/boost_fiber/task_bridge.hpp>

@@ -57,8 +57,8 @@ class [[gnu::visibility("default")]] cancelled_error final {
   /// The message and the origin, for a log: "cancelled: too slow (by task 'main' at server.cpp:31)".
   char const* what() const noexcept;
 
-  /// The task that was cancelled: the one whose suspension point threw this, or whose get() had forwarded its request. A
-  /// default-constructed id if no suspension point threw it. In a handler this_task::is_own() is shorter.
+  /// The task that was cancelled: the one whose suspension point threw this, or whose get() had forwarded its request.
+  /// A default-constructed id if no suspension point threw it. In a handler this_task::is_own() is shorter.
   task_id of() const noexcept { return of_; }
   void of(task_id cancelled) noexcept { of_ = cancelled; }
 

@@ -11,8 +11,8 @@
 
 #include <atomic>
 #include <boost/assert/source_location.hpp>
-#include <fibers/detail/spinlock.hpp>
-#include <fibers/detail/wait_list.hpp>
+#include <fibers/detail/engine/wait_list.hpp>
+#include <fibers/detail/parts/spinlock.hpp>
 
 namespace fibers {
 

@@ -9,7 +9,7 @@
 
 #include <boost/assert/source_location.hpp>
 #include <cstddef>
-#include <fibers/detail/suspend.hpp>
+#include <fibers/detail/engine/suspend.hpp>
 #include <fibers/semaphore.hpp>
 #include <fibers/task_group.hpp>
 #include <functional>

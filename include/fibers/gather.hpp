@@ -26,9 +26,9 @@
 #include <array>
 #include <boost/assert/source_location.hpp>
 #include <exception>
-#include <fibers/detail/memory.hpp>
-#include <fibers/detail/suspend.hpp>
-#include <fibers/detail/task_body.hpp>
+#include <fibers/detail/engine/suspend.hpp>
+#include <fibers/detail/engine/task_body.hpp>
+#include <fibers/detail/parts/memory.hpp>
 #include <fibers/outcome.hpp>
 #include <fibers/task.hpp>
 #include <fibers/task_group.hpp>
@@ -176,7 +176,9 @@ requires(sizeof...(F) > 0) std::tuple<detail::value_of<detail::result_of<F>>...>
       [&](task_group& group) {
         children = std::tuple<task_handle<detail::result_of<F>>...>{group.spawn(std::forward<F>(callables), place)...};
       },
-      [&] { return std::apply([](auto const&... child) { return (detail::is_uninterrupted(child) && ...); }, children); },
+      [&] {
+        return std::apply([](auto const&... child) { return (detail::is_uninterrupted(child) && ...); }, children);
+      },
       place);
   return std::apply(
       [](auto const&... child) {

@@ -15,8 +15,8 @@
 // Invariant: while somebody stands in the list, it is locked or kept.
 
 #include <boost/assert/source_location.hpp>
-#include <fibers/detail/spinlock.hpp>
-#include <fibers/detail/wait_list.hpp>
+#include <fibers/detail/engine/wait_list.hpp>
+#include <fibers/detail/parts/spinlock.hpp>
 
 namespace fibers {
 

@@ -21,10 +21,10 @@
 #include <boost/circular_buffer.hpp>
 #include <concepts>
 #include <cstddef>
-#include <fibers/detail/memory.hpp>
-#include <fibers/detail/spinlock.hpp>
-#include <fibers/detail/suspend.hpp>
-#include <fibers/detail/wait_list.hpp>
+#include <fibers/detail/engine/suspend.hpp>
+#include <fibers/detail/engine/wait_list.hpp>
+#include <fibers/detail/parts/memory.hpp>
+#include <fibers/detail/parts/spinlock.hpp>
 #include <fibers/error.hpp>
 #include <functional>
 #include <iterator>

@@ -12,7 +12,7 @@
 #include <concepts>
 #include <cstddef>
 #include <exception>
-#include <fibers/detail/task_body.hpp>
+#include <fibers/detail/engine/task_body.hpp>
 #include <fibers/error.hpp>
 #include <fibers/gather.hpp>
 #include <fibers/task_group.hpp>

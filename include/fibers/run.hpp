@@ -11,8 +11,8 @@
 #include <chrono>
 #include <cstddef>
 #include <fibers/clock.hpp>
-#include <fibers/detail/parker.hpp>
-#include <fibers/detail/task_body.hpp>
+#include <fibers/detail/engine/task_body.hpp>
+#include <fibers/detail/parts/parker.hpp>
 #include <memory>
 #include <utility>
 #include <vector>

@@ -9,8 +9,8 @@
 
 #include <boost/assert/source_location.hpp>
 #include <cstddef>
-#include <fibers/detail/spinlock.hpp>
-#include <fibers/detail/wait_list.hpp>
+#include <fibers/detail/engine/wait_list.hpp>
+#include <fibers/detail/parts/spinlock.hpp>
 #include <mutex>
 
 namespace fibers {

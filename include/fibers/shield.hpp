@@ -13,9 +13,9 @@
 #include <concepts>
 #include <exception>
 #include <fibers/clock.hpp>
-#include <fibers/detail/cancel_state.hpp>
-#include <fibers/detail/suspend.hpp>
-#include <fibers/detail/task_body.hpp>
+#include <fibers/detail/engine/cancel_state.hpp>
+#include <fibers/detail/engine/suspend.hpp>
+#include <fibers/detail/engine/task_body.hpp>
 #include <fibers/task.hpp>
 #include <fibers/timeout.hpp>
 #include <functional>

@@ -13,8 +13,8 @@
 
 #include <boost/assert/source_location.hpp>
 #include <exception>
-#include <fibers/detail/task_body.hpp>
-#include <fibers/detail/task_state.hpp>
+#include <fibers/detail/engine/task_body.hpp>
+#include <fibers/detail/engine/task_state.hpp>
 #include <fibers/error.hpp>
 #include <optional>
 #include <string>
@@ -95,10 +95,10 @@ class task_base {
 
   /// Calls `callback` once the task has ended, or soon if it has.
   ///
-  /// It is called on the task's loop, between tasks, so it must not suspend; callbacks of a task are called in the order
-  /// of their registration. It may take a task_handle<>. What it throws goes to the hook for unhandled exceptions. If
-  /// the task has ended and this thread runs no loop, it is called before on_done() returns. The handle that is
-  /// returned can remove it. Thread-safe. O(1).
+  /// It is called on the task's loop, between tasks, so it must not suspend; callbacks of a task are called in the
+  /// order of their registration. It may take a task_handle<>. What it throws goes to the hook for unhandled
+  /// exceptions. If the task has ended and this thread runs no loop, it is called before on_done() returns. The handle
+  /// that is returned can remove it. Thread-safe. O(1).
   template <class Callback>
   callback_handle on_done(Callback callback) const;
 

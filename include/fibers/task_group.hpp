@@ -18,10 +18,10 @@
 #include <boost/assert/source_location.hpp>
 #include <boost/intrusive/list.hpp>
 #include <exception>
-#include <fibers/detail/cancel_state.hpp>
-#include <fibers/detail/spinlock.hpp>
-#include <fibers/detail/task_body.hpp>
-#include <fibers/detail/task_state.hpp>
+#include <fibers/detail/engine/cancel_state.hpp>
+#include <fibers/detail/engine/task_body.hpp>
+#include <fibers/detail/engine/task_state.hpp>
+#include <fibers/detail/parts/spinlock.hpp>
 #include <fibers/exception_group.hpp>
 #include <fibers/task.hpp>
 #include <optional>
@@ -43,8 +43,8 @@ class task_group : private detail::task_parent {
 
   /// Spawns a child. In a group that was stopped by stop(), the child is cancelled before it begins.
   ///
-  /// Does not suspend. For the body and the children. Throws what fibers::spawn() throws, and invalid_state_error if the
-  /// group is going down because it, or a child of it, failed or was cancelled.
+  /// Does not suspend. For the body and the children. Throws what fibers::spawn() throws, and invalid_state_error if
+  /// the group is going down because it, or a child of it, failed or was cancelled.
   template <detail::body F>
   task_handle<detail::result_of<F>> spawn(F&& callable, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
     return spawn(std::string_view(), std::forward<F>(callable), place);

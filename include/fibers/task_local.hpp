@@ -14,8 +14,8 @@
 
 #include <boost/assert/source_location.hpp>
 #include <cstdint>
-#include <fibers/detail/memory.hpp>
-#include <fibers/detail/task_state.hpp>
+#include <fibers/detail/engine/task_state.hpp>
+#include <fibers/detail/parts/memory.hpp>
 #include <functional>
 #include <memory>
 #include <utility>

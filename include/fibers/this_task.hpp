@@ -5,7 +5,7 @@
 
 #include <boost/assert/source_location.hpp>
 #include <fibers/clock.hpp>
-#include <fibers/detail/suspend.hpp>
+#include <fibers/detail/engine/suspend.hpp>
 #include <fibers/task.hpp>
 #include <stop_token>
 #include <string>
@@ -47,11 +47,13 @@ std::string name(boost::source_location const& place = BOOST_CURRENT_LOCATION);
 task_id id(boost::source_location const& place = BOOST_CURRENT_LOCATION);
 task_handle<> handle(boost::source_location const& place = BOOST_CURRENT_LOCATION);
 
-/// For code that knows std::stop_token: a token that is stopped when a cancellation can be delivered where it was taken.
+/// For code that knows std::stop_token: a token that is stopped when a cancellation can be delivered where it was
+/// taken.
 ///
 /// The token belongs to the innermost timeout, group, shield or else the task itself: once that scope is left, nothing
 /// stops the token any more. Inside a shield, requests from outside do not stop it. It is stopped at once if that scope
-/// has been cancelled already: in clean-up take a token inside with_shield(). Does not suspend. Its callbacks run on the thread that cancels, and must not suspend. Throws std::bad_alloc.
+/// has been cancelled already: in clean-up take a token inside with_shield(). Does not suspend. Its callbacks run on
+/// the thread that cancels, and must not suspend. Throws std::bad_alloc.
 std::stop_token stop_token(boost::source_location const& place = BOOST_CURRENT_LOCATION);
 
 }  // namespace this_task

@@ -12,17 +12,17 @@
 // block, a result or another error, goes on as it is.
 //
 // An operation of Asio that is cut short may have moved some bytes: timeout_error::transferred() says how many. With
-// move_on_after(), timeout_scope::transferred() tells it to what runs as the body is left, and add_transferred_to() names
-// a variable that has it afterwards.
+// move_on_after(), timeout_scope::transferred() tells it to what runs as the body is left, and add_transferred_to()
+// names a variable that has it afterwards.
 //
 // Entering and leaving a block does not suspend. Everything here is for the running task.
 
 #include <boost/assert/source_location.hpp>
 #include <cstddef>
 #include <fibers/clock.hpp>
-#include <fibers/detail/cancel_state.hpp>
-#include <fibers/detail/task_body.hpp>
-#include <fibers/detail/timer_queue.hpp>
+#include <fibers/detail/engine/cancel_state.hpp>
+#include <fibers/detail/engine/task_body.hpp>
+#include <fibers/detail/parts/timer.hpp>
 #include <fibers/error.hpp>
 #include <fibers/task.hpp>
 #include <fibers/this_task.hpp>

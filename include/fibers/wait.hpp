@@ -11,10 +11,10 @@
 #include <boost/intrusive/list.hpp>
 #include <cstddef>
 #include <fibers/clock.hpp>
-#include <fibers/detail/memory.hpp>
-#include <fibers/detail/spinlock.hpp>
-#include <fibers/detail/task_state.hpp>
-#include <fibers/detail/wait_list.hpp>
+#include <fibers/detail/engine/task_state.hpp>
+#include <fibers/detail/engine/wait_list.hpp>
+#include <fibers/detail/parts/memory.hpp>
+#include <fibers/detail/parts/spinlock.hpp>
 #include <fibers/task.hpp>
 #include <iterator>
 #include <memory>
@@ -117,11 +117,10 @@ void cancel_and_wait(task_list tasks, boost::source_location const& place);
 
 /// Cancels all tasks or handles of a range, and then waits until all have ended.
 ///
-/// The safe way to stop several tasks: only the caller's own cancellation comes out. The tasks clean up at the same time,
-/// while the destructor of a vector<task<>> ends them one after the other. May suspend; cancellation point: a cancelled
-/// caller has cancelled all tasks, and stops waiting. Throws invalid_state_error, and has cancelled none, if the range
-/// has an empty handle or the caller itself.
-/// Complexity: O(n).
+/// The safe way to stop several tasks: only the caller's own cancellation comes out. The tasks clean up at the same
+/// time, while the destructor of a vector<task<>> ends them one after the other. May suspend; cancellation point: a
+/// cancelled caller has cancelled all tasks, and stops waiting. Throws invalid_state_error, and has cancelled none, if
+/// the range has an empty handle or the caller itself. Complexity: O(n).
 template <detail::task_range Range>
 void cancel_and_wait(Range&& tasks, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
   detail::cancel_and_wait(detail::share(std::forward<Range>(tasks)), place);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-#include <fibers/detail/cancel_state.hpp>
+#include <fibers/detail/engine/cancel_state.hpp>
 
 #include "catch.hpp"
 

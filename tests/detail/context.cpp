@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: BSL-1.0
-#include "../../fibers/detail/context.hpp"
-
 #include <cfenv>
 #include <exception>
 #include <functional>
@@ -10,7 +8,8 @@
 #include <utility>
 #include <vector>
 
-#include "../../fibers/detail/stack_pool.hpp"
+#include "../../fibers/detail/parts/context_switch.hpp"
+#include "../../fibers/detail/parts/stack_pool.hpp"
 #include "catch.hpp"
 
 using fibers::detail::context;

@@ -9,7 +9,7 @@
 
 #include <chrono>
 #include <cstdint>
-#include <fibers/detail/context.hpp>
+#include <fibers/detail/parts/context.hpp>
 #include <fibers/run.hpp>
 #include <fibers/task.hpp>
 #include <fibers/this_task.hpp>

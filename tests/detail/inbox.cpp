@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: BSL-1.0
-#include "../../fibers/detail/inbox.hpp"
+#include "../../fibers/detail/parts/inbox.hpp"
 
 #include <atomic>
 #include <thread>
 #include <utility>
 #include <vector>
 
-#include "../../fibers/detail/parker.hpp"
+#include "../../fibers/detail/parts/thread_parker.hpp"
 #include "catch.hpp"
 
 using fibers::time_point;

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
-#include "../../fibers/detail/loop.hpp"
+#include "../../fibers/detail/engine/loop.hpp"
 
 #include <atomic>
-#include <fibers/detail/loop.hpp>
-#include <fibers/detail/parker.hpp>
-#include <fibers/detail/request.hpp>
-#include <fibers/detail/suspend.hpp>
+#include <fibers/detail/engine/request.hpp>
+#include <fibers/detail/engine/suspend.hpp>
+#include <fibers/detail/engine/this_loop.hpp>
+#include <fibers/detail/parts/parker.hpp>
 #include <fibers/run.hpp>
 #include <fibers/shield.hpp>
 #include <fibers/task.hpp>
@@ -17,7 +17,7 @@
 #include <thread>
 #include <utility>
 
-#include "../../fibers/detail/parker.hpp"
+#include "../../fibers/detail/parts/thread_parker.hpp"
 #include "record.hpp"
 
 using namespace std::chrono_literals;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
 #include <cstdint>
-#include <fibers/detail/memory.hpp>
+#include <fibers/detail/parts/memory.hpp>
 #include <memory>
 #include <new>
 #include <thread>

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
-#include "../../fibers/detail/parker.hpp"
-
 #include <atomic>
 #include <csignal>
 #include <ctime>
 #include <fibers/clock.hpp>
 #include <thread>
 
+#include "../../fibers/detail/parts/thread_parker.hpp"
 #include "catch.hpp"
 
 using namespace std::chrono_literals;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include <algorithm>
 #include <atomic>
-#include <fibers/detail/request.hpp>
+#include <fibers/detail/engine/request.hpp>
 #include <fibers/gather.hpp>
 #include <fibers/run.hpp>
 #include <fibers/task.hpp>

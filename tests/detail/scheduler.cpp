@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-#include "../../fibers/detail/scheduler.hpp"
+#include "../../fibers/detail/engine/scheduler.hpp"
 
 #include <atomic>
 #include <cfenv>

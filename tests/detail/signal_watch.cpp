@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-#include "../../fibers/detail/signal_watch.hpp"
+#include "../../fibers/detail/engine/signal_watch.hpp"
 
 #include <atomic>
 #include <csignal>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-#include <fibers/detail/spinlock.hpp>
+#include <fibers/detail/parts/spinlock.hpp>
 #include <memory>
 #include <mutex>
 #include <thread>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-#include "../../fibers/detail/stack_overflow.hpp"
+#include "../../fibers/detail/parts/stack_overflow.hpp"
 
 #include <signal.h>
 #include <sys/mman.h>

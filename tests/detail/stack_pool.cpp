@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-#include "../../fibers/detail/stack_pool.hpp"
+#include "../../fibers/detail/parts/stack_pool.hpp"
 
 #include <sys/mman.h>
 #include <sys/resource.h>

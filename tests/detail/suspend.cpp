@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
-#include <fibers/detail/request.hpp>
-#include <fibers/detail/suspend.hpp>
+#include <fibers/detail/engine/request.hpp>
+#include <fibers/detail/engine/suspend.hpp>
 #include <fibers/run.hpp>
 #include <fibers/task.hpp>
 #include <fibers/this_task.hpp>

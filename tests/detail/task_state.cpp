@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
-#include "../../fibers/detail/task_state.hpp"
-
 #include <pthread.h>
 
 #include <exception>
-#include <fibers/detail/request.hpp>
+#include <fibers/detail/engine/request.hpp>
 #include <fibers/run.hpp>
 #include <fibers/task.hpp>
 #include <fibers/this_task.hpp>
@@ -13,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "../../fibers/detail/engine/unhandled.hpp"
 #include "catch.hpp"
 #include "child.hpp"
 
@@ -154,7 +153,9 @@ TEST_CASE("task_state: an outcome that somebody looked at is not reported") {
 }
 
 TEST_CASE("task_state: a body that ends its thread aborts the program, and the last line on stderr says which") {
-  auto const end = in_child([] { run_virtual([] { fibers::spawn("leaver", [] { ::pthread_exit(nullptr); }).wait(); }); });
+  auto const end =
+      in_child([] { run_virtual([] { fibers::spawn("leaver", [] { ::pthread_exit(nullptr); }).wait(); }); });
   CHECK(end.by(SIGABRT));
-  CHECK_THAT(end.text, ContainsSubstring("task 'leaver' (spawned at task_state.cpp:") && ContainsSubstring("pthread_exit"));
+  CHECK_THAT(end.text,
+             ContainsSubstring("task 'leaver' (spawned at task_state.cpp:") && ContainsSubstring("pthread_exit"));
 }

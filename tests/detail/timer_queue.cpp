@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-#include "../../fibers/detail/timer_queue.hpp"
+#include "../../fibers/detail/parts/timer_queue.hpp"
 
 #include <algorithm>
 #include <fibers/clock.hpp>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 #include <atomic>
-#include <fibers/detail/wait_list.hpp>
+#include <fibers/detail/engine/wait_list.hpp>
 #include <fibers/run.hpp>
 #include <fibers/task.hpp>
 #include <fibers/this_task.hpp>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include <atomic>
-#include <fibers/detail/task_body.hpp>
-#include <fibers/detail/waiter.hpp>
+#include <fibers/detail/engine/task_body.hpp>
+#include <fibers/detail/engine/waiter.hpp>
 #include <set>
 #include <thread>
 

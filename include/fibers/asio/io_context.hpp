@@ -30,8 +30,8 @@
 #include <cstdint>
 #include <exception>
 #include <fibers/clock.hpp>
-#include <fibers/detail/loop.hpp>
-#include <fibers/detail/parker.hpp>
+#include <fibers/detail/engine/this_loop.hpp>
+#include <fibers/detail/parts/parker.hpp>
 #include <fibers/error.hpp>
 #include <fibers/run.hpp>
 #include <memory>

@@ -21,7 +21,7 @@
 #include <fibers/asio/io_context.hpp>
 #include <fibers/asio/use_fiber.hpp>
 #include <fibers/clock.hpp>
-#include <fibers/detail/loop.hpp>
+#include <fibers/detail/engine/this_loop.hpp>
 #include <fibers/error.hpp>
 #include <fibers/semaphore.hpp>
 #include <fibers/task_group.hpp>

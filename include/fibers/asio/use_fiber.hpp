@@ -31,7 +31,7 @@
 #include <boost/system/error_code.hpp>
 #include <boost/system/system_error.hpp>
 #include <exception>
-#include <fibers/detail/asio_operation.hpp>
+#include <fibers/asio/detail/asio_operation.hpp>
 #include <tuple>
 #include <type_traits>
 #include <utility>

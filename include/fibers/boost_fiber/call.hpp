@@ -9,9 +9,9 @@
 #include <concepts>
 #include <exception>
 #include <fibers/boost_fiber/host.hpp>
-#include <fibers/detail/suspend.hpp>
-#include <fibers/detail/task_body.hpp>
-#include <fibers/detail/waiter.hpp>
+#include <fibers/detail/engine/suspend.hpp>
+#include <fibers/detail/engine/task_body.hpp>
+#include <fibers/detail/engine/waiter.hpp>
 #include <stop_token>
 #include <type_traits>
 #include <utility>

@@ -17,10 +17,10 @@
 #include <chrono>
 #include <fibers/boost_fiber/call.hpp>
 #include <fibers/boost_fiber/host.hpp>
-#include <fibers/detail/spinlock.hpp>
-#include <fibers/detail/suspend.hpp>
-#include <fibers/detail/wait_list.hpp>
-#include <fibers/detail/waiter.hpp>
+#include <fibers/detail/engine/suspend.hpp>
+#include <fibers/detail/engine/wait_list.hpp>
+#include <fibers/detail/engine/waiter.hpp>
+#include <fibers/detail/parts/spinlock.hpp>
 #include <memory>
 #include <mutex>
 #include <utility>

@@ -17,11 +17,11 @@
 //                                   a signal handler, where nothing of this is allowed, a thread is asked to do it
 //   a wait with a deadline may      the flag says whether it was woken, not what the wait returns
 //   swallow a wake-up
-//   who wakes touches the sleeper's run() does not return before all that have posted are through (detail/inbox)
+//   who wakes touches the sleeper's run() does not return before all that have posted are through (detail/parts/inbox)
 //   thread after it may have ended
 //   Boost fibers change threads     a loop cannot, and ends the program if it finds itself on another one
 //   under shared_work
-//   exceptions being handled are    tasks have their own state (detail/context), and the loop, between tasks, has none:
+//   exceptions being handled are    tasks have their own state (detail/parts/context_switch), and the loop, between tasks, has none:
 //   kept per thread, up to 1.87     so it leaves what it finds
 
 #include <pthread.h>
@@ -38,8 +38,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fibers/clock.hpp>
-#include <fibers/detail/loop.hpp>
-#include <fibers/detail/parker.hpp>
+#include <fibers/detail/engine/this_loop.hpp>
+#include <fibers/detail/parts/parker.hpp>
 #include <fibers/error.hpp>
 #include <fibers/run.hpp>
 #include <map>
@@ -251,9 +251,9 @@ inline program_parker_source const loops_sleep_as_boost_fibers(&boost_host::make
 
 namespace fibers::boost_fiber {
 
-/// For shared libraries: while it lives, the loops of this thread share the thread with its Boost fibers, as all loops do
-/// in a program whose own sources include this header. fibers::run() then stops only the Boost fiber that calls it, and
-/// so does the destructor of a task that waits for its task.
+/// For shared libraries: while it lives, the loops of this thread share the thread with its Boost fibers, as all loops
+/// do in a program whose own sources include this header. fibers::run() then stops only the Boost fiber that calls it,
+/// and so does the destructor of a task that waits for its task.
 ///
 /// Created and destroyed by the same thread, outside of tasks, in any order. Does not suspend. Does not throw.
 class host {

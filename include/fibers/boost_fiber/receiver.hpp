@@ -15,9 +15,9 @@
 #include <boost/fiber/exceptions.hpp>
 #include <cstddef>
 #include <exception>
-#include <fibers/boost_fiber/channel_end.hpp>
-#include <fibers/detail/suspend.hpp>
-#include <fibers/detail/waiter.hpp>
+#include <fibers/boost_fiber/detail/channel_end.hpp>
+#include <fibers/detail/engine/suspend.hpp>
+#include <fibers/detail/engine/waiter.hpp>
 #include <fibers/error.hpp>
 #include <iterator>
 #include <mutex>

@@ -14,9 +14,9 @@
 #include <boost/fiber/channel_op_status.hpp>
 #include <concepts>
 #include <exception>
-#include <fibers/boost_fiber/channel_end.hpp>
-#include <fibers/detail/suspend.hpp>
-#include <fibers/detail/waiter.hpp>
+#include <fibers/boost_fiber/detail/channel_end.hpp>
+#include <fibers/detail/engine/suspend.hpp>
+#include <fibers/detail/engine/waiter.hpp>
 #include <fibers/error.hpp>
 #include <mutex>
 #include <optional>

@@ -15,8 +15,8 @@
 //
 // With neither, or to look at any moment: leak_check::problem().
 
-#include <fibers/detail/memory.hpp>
-#include <fibers/detail/task_state.hpp>
+#include <fibers/detail/engine/task_state.hpp>
+#include <fibers/detail/parts/memory.hpp>
 #include <string>
 
 namespace fibers::testing {

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#include <algorithm>
+#include <fibers/detail/engine/cancel_state.hpp>
+#include <new>
+#include <utility>
+
+namespace fibers::detail {
+
+namespace {
+
+cancelled_error without_message(cancelled_error const& error) noexcept try {
+  return error.message().empty() ? error : cancelled_error({}, error.origin());
+} catch (std::bad_alloc const&) {
+  return {};
+}
+
+}  // namespace
+
+// --- scopes ---
+
+cancel_frame& cancel_state::frame_of(cancel_scope& scope) noexcept {
+  auto* base = &scope;
+  while (base->outer != nullptr) base = base->outer;
+  return static_cast<cancel_frame&>(*base);
+}
+
+void cancel_state::enter(cancel_scope& scope, unsigned unwinding) noexcept {
+  scope.outer = innermost_->innermost;
+  scope.unwinding = static_cast<std::uint16_t>(unwinding);
+  scope.level = innermost_->count - innermost_->pending_all;
+  innermost_->innermost = &scope;
+}
+
+bool cancel_state::leave(cancel_scope& scope) noexcept {
+  auto& frame = *innermost_;
+  frame.innermost = scope.outer;
+  if (scope.has_token) forget_token(scope);
+  drop(frame, scope, scope.pending);
+  changed(scope.requested ? lower(frame) : 0);
+  auto others = frame.count;
+  for (auto const* outer = scope.outer; outer != nullptr; outer = outer->outer) {
+    if (outer->unwinding < scope.unwinding) others -= outer->pending;  // held back for as long as this scope lasts
+  }
+  return others <= scope.level;
+}
+
+// --- requests ---
+
+void cancel_state::request(cancel_scope& scope, cancelled_error error, bool by_itself) noexcept {
+  auto& frame = frame_of(scope);
+  ++frame.count;
+  ++frame.pending_all;
+  scope.requested = true;
+  bool const first = scope.pending++ == 0;
+  scope.by_itself = by_itself || (scope.by_itself && !first);
+  // The error of a wait that was withdrawn stands, and so does the one with which the task has ended.
+  if ((first || !frame.taken) && !frame.ended) scope.error = std::move(error);
+  changed(+1);
+}
+
+bool cancel_state::deliverable(unsigned unwinding) const noexcept {
+  if (innermost_->taken) return false;
+  for (auto const* scope = innermost_->innermost; scope != nullptr && scope->unwinding >= unwinding;
+       scope = scope->outer) {
+    if (scope->pending > 0) return true;
+  }
+  return false;
+}
+
+void cancel_state::take() noexcept {
+  innermost_->taken = true;
+  changed();
+}
+
+void cancel_state::put_back() noexcept {
+  innermost_->taken = false;
+  changed();
+}
+
+cancelled_error cancel_state::deliver(unsigned unwinding) noexcept {
+  ++deliveries_;
+  innermost_->taken = false;
+  cancel_scope* outermost = nullptr;
+  for (auto* scope = innermost_->innermost; scope != nullptr && scope->unwinding >= unwinding; scope = scope->outer) {
+    if (scope->pending == 0) continue;
+    drop(*innermost_, *scope, scope->pending);
+    scope->delivered_at = deliveries_;
+    outermost = scope;
+  }
+  changed();
+  return outermost != nullptr ? outermost->error : cancelled_error();
+}
+
+void cancel_state::transferred(std::size_t bytes) noexcept {
+  for (auto* scope = innermost_->innermost; scope != nullptr; scope = scope->outer) {
+    if (scope->counts_bytes && scope->delivered_at == deliveries_) {
+      static_cast<byte_counting_scope&>(*scope).transferred = bytes;
+    }
+  }
+}
+
+void cancel_state::restore(std::uint32_t deliveries_before, message text) noexcept {
+  auto& frame = *innermost_;
+  for (auto* scope = frame.innermost; scope != nullptr; scope = scope->outer) {
+    if (scope->delivered_at <= deliveries_before || frame.pending_all >= frame.count) continue;
+    scope->delivered_at = 0;
+    if (scope->pending > 0) continue;
+    if (text == message::forget) scope->error = without_message(scope->error);
+    ++scope->pending;
+    ++frame.pending_all;
+  }
+  changed();
+}
+
+unsigned cancel_state::uncancel() noexcept {
+  auto* frame = innermost_;
+  while (frame->count == 0 && frame->outer_frame != nullptr) frame = frame->outer_frame;
+  changed(lower(*frame));
+  return count();
+}
+
+// At 0 nothing is pending any more; else what is left are requests that were delivered, as far as there were such.
+int cancel_state::lower(cancel_frame& frame) noexcept {
+  if (frame.count == 0) return 0;
+  --frame.count;
+  if (frame.taken) return -1;
+  if (frame.pending_all > frame.count) drop(frame, frame, std::min(frame.pending, frame.pending_all - frame.count));
+  for (auto* scope = frame.innermost; frame.pending_all > frame.count; scope = scope->outer) {
+    drop(frame, *scope, scope->pending);
+  }
+  return -1;
+}
+
+void cancel_state::drop(cancel_frame& frame, cancel_scope& scope, unsigned requests) noexcept {
+  scope.pending -= requests;
+  frame.pending_all -= requests;
+}
+
+void cancel_state::end_with(cancelled_error error) noexcept {
+  outermost_.error = std::move(error);
+  outermost_.ended = true;
+}
+
+// --- frames ---
+
+void cancel_state::open(cancel_frame& shield, unsigned unwinding) noexcept {
+  shield.outer_frame = innermost_;
+  shield.unwinding = static_cast<std::uint16_t>(unwinding);
+  innermost_ = &shield;
+  changed();
+}
+
+void cancel_state::close(cancel_frame& shield) noexcept {
+  if (shield.has_token) forget_token(shield);
+  innermost_ = shield.outer_frame;
+  // Requests that are still counted there were made by scopes that are gone; no other party knew this frame.
+  changed(-static_cast<int>(shield.count));
+}
+
+// --- stop tokens ---
+
+// Is a request pending that would reach this scope?
+bool cancel_state::has_pending(cancel_scope const& scope) noexcept {
+  for (auto const* each = &scope; each != nullptr; each = each->outer) {
+    if (each->pending > 0) return true;
+  }
+  return false;
+}
+
+std::stop_token cancel_state::stop_token() {
+  auto& scope = *innermost_->innermost;
+  for (auto* each = scope.has_token ? tokens_.get() : nullptr; each != nullptr; each = each->next.get()) {
+    if (each->scope == &scope) return each->source.get_token();
+  }
+  std::stop_source made;
+  auto const& frame = *innermost_;
+  if (has_pending(scope) || frame.count - frame.pending_all > scope.level) {
+    made.request_stop();  // nobody has a callback there yet
+  } else {
+    auto added = std::make_unique<token>();
+    added->scope = &scope;
+    added->source = made;
+    added->next = std::move(tokens_);
+    tokens_ = std::move(added);
+    scope.has_token = true;
+  }
+  return made.get_token();
+}
+
+std::stop_source cancel_state::next_to_stop() noexcept {
+  for (auto* place = &tokens_; *place != nullptr; place = &(*place)->next) {
+    auto& scope = *(*place)->scope;
+    if (&frame_of(scope) == innermost_ && has_pending(scope)) return take_token(*place)->source;
+  }
+  return std::stop_source(std::nostopstate);
+}
+
+void cancel_state::forget_token(cancel_scope& scope) noexcept {
+  auto* place = &tokens_;
+  while (*place != nullptr && (*place)->scope != &scope) place = &(*place)->next;
+  if (*place != nullptr) take_token(*place);
+}
+
+auto cancel_state::take_token(std::unique_ptr<token>& place) noexcept -> std::unique_ptr<token> {
+  auto taken = std::move(place);
+  place = std::move(taken->next);
+  return taken;
+}
+
+}  // namespace fibers::detail

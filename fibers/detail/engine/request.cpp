@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: BSL-1.0
+
+// A request walks inwards along what tasks wait for, depth first, and in a loop, since a chain may be of any length:
+// the way back is kept in the waits along it. One round asks each task once. A task that was asked before, on another
+// way, has accepted the request. A task on the way that is being walked has not yet: it is skipped, and a task that
+// waits for such tasks only has its wait withdrawn, so that a request gets out of a cycle too.
+
+#include <atomic>
+#include <fibers/detail/engine/request.hpp>
+#include <mutex>
+#include <stop_token>
+#include <utility>
+
+#include "loop.hpp"
+
+namespace fibers::detail {
+
+namespace {
+
+constinit std::atomic<std::uint64_t> rounds = 0;
+
+bool is_here(task_state const& task) noexcept { return &task.loop() == loop::current(); }
+
+enum class reply : std::uint8_t { ended, asked_before, accepted };
+
+reply ask(task_state& task, cancel_scope& scope, cancelled_error error, cancel_round const& round) noexcept {
+  auto* const here = loop::current();
+  bool has_tokens = false;
+  {
+    std::scoped_lock const guard(task.lock());
+    if (task.finished()) return reply::ended;
+    auto& requests = task.cancels();
+    if (std::exchange(requests.round, round.number()) == round.number()) return reply::asked_before;
+    requests.request(scope, std::move(error), here != nullptr && here->running() == &task);
+    // Under the lock, since the loop is there as long as the task has not ended.
+    if (&task.loop() != here) task.loop().post(task, inbox_entry::request);
+    has_tokens = requests.has_tokens();
+  }
+  if (has_tokens) stop_tokens(task);
+  return reply::accepted;
+}
+
+// Takes the task's wait back, unless it is over: the pending request will be thrown. Gives the lock up.
+void withdraw(task_state& task, std::unique_lock<spinlock>& guard) noexcept {
+  if (!task.waiter()->try_claim(claim::cancelled)) return;
+  task.cancels().take();
+  guard.unlock();
+  task.loop().make_ready(task);
+}
+
+// Decides about what is pending. If that is to pass it on: to what.
+awaited_tasks* serve(task_state& task) noexcept {
+  if (task.stage() != stage::suspended) return nullptr;
+  auto& w = *task.waiter();
+  std::unique_lock guard(task.lock());
+  auto& requests = task.cancels();
+  if (w.response() == on_cancel::hold || !requests.deliverable(w.unwinding())) return nullptr;
+
+  if (auto* const awaited = w.awaited()) {
+    if (w.claimed() != claim::none) return nullptr;  // it has what it waited for
+    awaited->deliveries_before = requests.deliveries();
+    awaited->error = requests.deliver(w.unwinding());
+    awaited->sleeper = &task;
+    awaited->next = 0;
+    awaited->accepted = false;
+    awaited->on_path = true;
+    return awaited;
+  }
+  if (w.response() == on_cancel::tell) {
+    guard.unlock();
+    auto& told = static_cast<told_waiter&>(w);
+    told.tell(told);
+  } else {
+    withdraw(task, guard);
+  }
+  return nullptr;
+}
+
+bool is_on_path(task_state const& task) noexcept {
+  return is_here(task) && task.stage() == stage::suspended && task.waiter()->awaited() != nullptr &&
+         task.waiter()->awaited()->on_path;
+}
+
+// Asks one more of the tasks; null: there are no more that concern this thread.
+task_state* ask_next(awaited_tasks& awaited, cancel_round const& round) noexcept {
+  while (awaited.next < awaited.tasks.size()) {
+    auto& task = *awaited.tasks[awaited.next++];
+    if (&task == round.owner() || is_on_path(task)) continue;
+    auto const answer = ask(task, task.cancels().outermost(), awaited.error, round);
+    if (answer == reply::ended) continue;
+    awaited.accepted = true;
+    if (answer == reply::accepted && is_here(task)) return &task;
+  }
+  return nullptr;
+}
+
+// Returns the wait from which this one was reached.
+awaited_tasks* leave(awaited_tasks& awaited) noexcept {
+  awaited.on_path = false;
+  if (awaited.accepted) {
+    awaited.passed = true;
+    return awaited.back;
+  }
+  // Nobody took it, so it stays with the sleeper. If all have just ended, its wait is over; else they wait for it.
+  auto& task = *awaited.sleeper;
+  std::unique_lock guard(task.lock());
+  task.cancels().restore(awaited.deliveries_before);
+  withdraw(task, guard);
+  return awaited.back;
+}
+
+}  // namespace
+
+cancel_round::cancel_round() noexcept {
+  if (single_threaded()) {
+    number_ = rounds.load(std::memory_order_relaxed) + 1;
+    rounds.store(number_, std::memory_order_relaxed);
+  } else {
+    number_ = rounds.fetch_add(1, std::memory_order_relaxed) + 1;
+  }
+}
+
+cancel_round cancel_round::of(task_state& task) noexcept {
+  std::scoped_lock const guard(task.lock());
+  return cancel_round(task.cancels().round);
+}
+
+void serve_request(task_state& first, cancel_round const& round) noexcept {
+  awaited_tasks* innermost = nullptr;
+  for (auto* task = &first; task != nullptr;) {
+    if (auto* const inwards = serve(*task)) {
+      inwards->back = innermost;
+      innermost = inwards;
+    }
+    task = nullptr;
+    while (innermost != nullptr && (task = ask_next(*innermost, round)) == nullptr) innermost = leave(*innermost);
+  }
+}
+
+bool request_cancel(task_state& task, cancelled_error error, cancel_round const& round) noexcept {
+  auto const answer = ask(task, task.cancels().outermost(), std::move(error), round);
+  if (answer == reply::accepted && is_here(task)) serve_request(task, round);
+  return answer != reply::ended;
+}
+
+void request_cancel(task_state& task, cancel_scope& scope, cancelled_error error) noexcept {
+  cancel_round const round;
+  if (ask(task, scope, std::move(error), round) == reply::accepted) serve_request(task, round);
+}
+
+void stop_tokens(task_state& task) noexcept {
+  for (;;) {
+    std::unique_lock guard(task.lock());
+    auto source = task.cancels().next_to_stop();
+    guard.unlock();
+    if (!source.stop_possible()) return;
+    source.request_stop();  // calls unknown code
+  }
+}
+
+std::span<task_state* const> wait_path::awaited_by(task_state& task) noexcept {
+  if (!is_here(task) || task.stage() != stage::suspended) return {};
+  auto const* const awaited = task.waiter()->awaited();
+  return awaited != nullptr ? awaited->tasks : std::span<task_state* const>();
+}
+
+bool wait_path::go_on() noexcept {
+  auto const next = awaited();
+  if (next.size() != 1) return false;
+  step_ = next.front();
+  if (step_ == slow_) return false;
+  if (odd_) slow_ = awaited_by(*slow_).front();
+  odd_ = !odd_;
+  return true;
+}
+
+cancelled_error make_request(std::string_view message, cancel_origin::kind via,
+                             boost::source_location const& place) noexcept try {
+  auto* const here = loop::current();
+  auto* const asker = here != nullptr ? here->running() : nullptr;
+  return cancelled_error(
+      std::string(message),
+      {.via = via, .task = asker != nullptr ? asker->name() : std::string(), .place = place, .time = clock::now()});
+} catch (std::bad_alloc const&) {
+  return {};
+}
+
+}  // namespace fibers::detail

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#include "scheduler.hpp"
+
+#include <alloca.h>
+#include <cxxabi.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <fibers/detail/engine/request.hpp>
+#include <mutex>
+#include <new>
+#include <utility>
+
+#include "unhandled.hpp"
+
+namespace fibers::detail {
+
+scheduler::scheduler(settings s)
+    : loop(std::move(s.how_to_sleep), std::move(s.on_unhandled)),
+      stacks_(s.stack_size),
+      overflow_watch_(stacks_, &describe_running) {
+  if (s.virtual_time) virtual_clock_.emplace();
+}
+
+scheduler::~scheduler() {
+  for (auto* const idle : idle_workers_) retire(*idle);
+}
+
+// --- which task runs next ---
+
+// That of a worker which lies idle, or of a new one; null if there is no memory for its stack.
+context* scheduler::worker_context() noexcept {
+  if (!idle_workers_.empty()) {
+    auto* const warmest = idle_workers_.back();
+    idle_workers_.pop_back();
+    coldest_ = std::min(coldest_, idle_workers_.size());
+    return &warmest->where;
+  }
+  try {
+    if (idle_workers_.capacity() <= workers_) idle_workers_.reserve(2 * workers_ + 16);  // lying idle must not fail
+    auto const memory = stacks_.allocate();
+    auto* const made = new (memory.top - sizeof(worker)) worker{.where = {}, .memory = memory};
+    switch_.create(made->where, {memory.bottom, memory.top - sizeof(worker)}, &work, made);
+    ++workers_;
+    return &made->where;
+  } catch (std::bad_alloc const&) {
+    return nullptr;
+  }
+}
+
+// Runs on each worker's stack.
+void scheduler::work(void* self) noexcept {
+  auto& me = *static_cast<worker*>(self);
+  auto& loop = static_cast<scheduler&>(*current_);
+
+  // Stacks are aligned alike, so what is at their tops would crowd the same few sets of the cache: shift it.
+  constexpr unsigned colours = 16, cache_line = 64;
+  auto* const shade = alloca(1 + cache_line * (loop.colour_++ % colours));
+  asm volatile("" : : "r"(shade));
+
+  for (;;) {
+    task_state& task = *loop.running_;
+    task.stage_.store(stage::running, std::memory_order_relaxed);
+    task.control_at_spawn_.load();
+    loop.end(task, task.run());
+    if (--loop.budget_ > 0 && !loop.ready_.empty() && loop.ready_.first()->stage() == stage::created) {
+      loop.is_next(loop.ready_.pop());  // it needs a stack, and here is one
+      continue;
+    }
+    context& target = loop.next();
+    loop.idle_workers_.push_back(&me);
+    loop.switch_.switch_to(me.where, target);
+  }
+}
+
+void scheduler::end(task_state& task, ending how) noexcept {
+  // If nobody can ask for the value, it goes while the task still runs: it may hold a task<>, and so suspend.
+  if (how == ending::returned && task.owners_.count() == 1) task.drop_value();
+
+  std::unique_lock guard(task.lock());
+  if (how == ending::returned && task.cancels().cancelled_itself()) {
+    // What a body returns is its result, whatever others have requested meanwhile; but not what it has itself.
+    task.cancels().end_with(task.cancels().deliver());
+    how = ending::cancelled;
+    guard.unlock();
+    task.drop_value();
+    guard.lock();
+  }
+  if (how == ending::failed && on_unhandled() != nullptr) task.keep_hook(on_unhandled());
+  auto callbacks = task.finish(how);
+  guard.unlock();
+
+  call_back_later(callbacks);
+  if (task.parent() != nullptr) task.parent()->child_ended(task);
+  if (task.awaited_by_loop_) --awaited_;
+  tasks_.erase(tasks_.iterator_to(task));
+  running_ = nullptr;  // what may go with the task, and a hook that is told of it, must not suspend it any more
+  intrusive_ptr_release(&task);
+}
+
+// --- the loop ---
+
+bool scheduler::run() {
+  while (awaited_ > 0) {
+    look_around();
+    if (given_up_) return false;
+    if (chooser_ != nullptr) choose_step();
+    if (!ready_.empty()) {
+      budget_ = 1 + (chooser_ == nullptr ? switches_per_turn : 1);
+      context& target = next();
+      if (&target != &loop_) switch_.switch_to(loop_, target);
+      if (!ready_.empty() && chosen_parker_ != nullptr) chosen_parker_->poll();  // else it will soon be asked to park
+    } else if (awaited_ > 0 && !sleep()) {
+      return false;
+    }
+  }
+  look_around();  // for the callbacks of those that ended last
+  return true;
+}
+
+// What has happened outside of the running tasks.
+void scheduler::look_around() {
+  if (starved_) fail_starved();
+  if (!inbox_.empty()) {
+    inbox_.drain([this](inbox_entry& entry, std::uint8_t notes) {
+      task_ptr const task(static_cast<task_state*>(&entry), false);
+      if ((notes & inbox_entry::wake) != 0) make_ready(*task);
+      if ((notes & inbox_entry::request) != 0) serve_request(*task, cancel_round::of(*task));
+    });
+    if (on_ring_) on_ring_();
+  }
+  if (chooser_ == nullptr && !timers_.empty()) timers_.fire_due(clock::now());
+  if (has_spare_stacks()) trim();
+  while (!callbacks_.empty()) call_back_first();
+}
+
+// Fires timers, or brings a ready task forward, as the chooser wants.
+void scheduler::choose_step() {
+  for (;;) {
+    auto const ready = ready_.size(), due = timers_.count_due(clock::now());
+    if (ready + due == 0) return;
+    auto const chosen = ready + due == 1 ? 0 : chooser_->choose(ready + due);
+    if (chosen < ready) {
+      ready_.bring_forward(chosen);
+      return;
+    }
+    timers_.fire(chosen - ready);
+  }
+}
+
+// Until something happens. False: nothing can.
+bool scheduler::sleep() {
+  bool woken = false;
+  for (auto& watch : watches_) woken |= watch.at_rest(*this);
+  if (woken) return true;
+  if (in_virtual_time()) return sleep_in_virtual_time();
+  inbox_.sleep(std::min(timers_.next(), has_spare_stacks() ? next_trim_ : time_point::max()));
+  return true;
+}
+
+// Time jumps, unless something outside is under way, which time must not overtake.
+bool scheduler::sleep_in_virtual_time() {
+  bool const busy = outside_work_ > 0 || (chosen_parker_ != nullptr && chosen_parker_->busy());
+  if (!ready_.empty() || !inbox_.empty()) return true;
+  auto const deadline = timers_.next();
+  if (busy) {
+    virtual_clock_->move_while(deadline, [this](time_point real_deadline) { inbox_.sleep(real_deadline); });
+  } else if (deadline != time_point::max()) {
+    virtual_clock_->move_to(deadline);
+  } else {
+    return false;
+  }
+  return true;
+}
+
+// The task that is to run next has no stack.
+void scheduler::fail_starved() noexcept {
+  starved_ = false;
+  task_state& task = ready_.pop();
+  task.fail(stacks_.exhausted());
+  end(task, ending::failed);
+}
+
+// Gives memory of idle workers and stacks back to the system, in rounds. A round retires half of the workers that were
+// idle since the last round, the coldest first, and has the pool choose as many stacks. The loop calls this in each of
+// its turns, so a busy loop gives back as much as an idle one does. A slice in each interval limits the cost to a tenth
+// of the loop's time, and the pause to a millisecond.
+void scheduler::trim() noexcept {
+  constexpr auto between_rounds = std::chrono::milliseconds(100), between_slices = std::chrono::milliseconds(10);
+  constexpr auto slice = std::chrono::milliseconds(1);
+  constexpr std::size_t most_retired = 4096;          // takes less than a slice
+  auto const now = std::chrono::steady_clock::now();  // memory is real in virtual time, too
+  if (now < next_trim_) return;
+  if (now >= next_round_) {
+    next_round_ = now + between_rounds;
+    auto const surplus = coldest_ > kept_workers ? std::min((coldest_ - kept_workers + 1) / 2, most_retired) : 0;
+    auto const end = idle_workers_.begin() + static_cast<std::ptrdiff_t>(surplus);
+    std::for_each(idle_workers_.begin(), end, [this](auto* cold) { retire(*cold); });
+    idle_workers_.erase(idle_workers_.begin(), end);
+    coldest_ = idle_workers_.size();
+    stacks_.begin_trim();
+  }
+  auto const left = stacks_.trim(now + slice);
+  stacks_to_trim_ = left != trim_left::nothing;
+  next_trim_ = left == trim_left::now ? now + between_slices : next_round_;
+}
+
+void scheduler::retire(worker& idle) noexcept {
+  context_switch::forget(idle.where);
+  --workers_;
+  stacks_.release(idle.memory);
+}
+
+void scheduler::call_back_first() {
+  auto const callback = callbacks_.pop();
+  if (!callback->try_claim()) return;  // it was removed
+  try {
+    callback->call();
+  } catch (abi::__forced_unwind&) {
+    throw;
+  } catch (...) {
+    report_unhandled(on_unhandled().get(), callback->task(), std::current_exception(), "a callback of ");
+  }
+  callback->drop();
+}
+
+// For a signal handler: reads what no other thread changes while this one runs the task.
+void scheduler::describe_running(char* buffer, std::size_t size) noexcept {
+  auto const* const loop = current();
+  auto const* const task = loop != nullptr ? loop->running() : nullptr;
+  if (task == nullptr) {
+    std::snprintf(buffer, size, "the loop");
+    return;
+  }
+  char number[32];
+  std::snprintf(number, sizeof number, "task-%llu", static_cast<unsigned long long>(task->id_.value));
+  auto const* const name =
+      task->extras_ != nullptr && !task->extras_->name.empty() ? task->extras_->name.c_str() : number;
+  auto const& place = task->spawned_at_;
+  std::snprintf(buffer, size, "task '%s' (spawned at %s:%u)", name, place.file_name(),
+                static_cast<unsigned>(place.line()));
+}
+
+void scheduler::abandon(std::exception_ptr const& error) noexcept {
+  stacks_.abandon();
+  while (!tasks_.empty()) {
+    auto& task = tasks_.front();
+    if (task.stage() == stage::suspended) {  // what it waits for may live on, and must not wake it
+      [[maybe_unused]] bool const claimed = task.waiter()->try_claim(claim::closed);
+    }
+    task.failure_ = error;
+    task.looked_at();  // run() throws it
+    end(task, ending::failed);
+  }
+}
+
+}  // namespace fibers::detail

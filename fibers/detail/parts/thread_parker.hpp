@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// What an idle loop does that has no other parker: its whole thread sleeps, or in virtual time nobody does.
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <fibers/clock.hpp>
+#include <fibers/detail/parts/parker.hpp>
+
+namespace fibers::detail {
+
+/// The whole thread sleeps.
+class thread_parker final : public parker {
+ public:
+  void park(time_point deadline) override;
+  void unpark() noexcept override;
+
+ private:
+  std::atomic<std::uint32_t> unparked_ = 0;
+};
+
+/// The time of its thread: it stands still until it is moved, and never goes back.
+class virtual_clock {
+ public:
+  virtual_clock() noexcept { use_virtual_now(&now_); }
+  virtual_clock(virtual_clock const&) = delete;
+  virtual_clock& operator=(virtual_clock const&) = delete;
+  ~virtual_clock() { use_virtual_now(nullptr); }
+
+  /// Jumps.
+  void move_to(time_point when) noexcept {
+    if (when > now_) now_ = when;
+  }
+
+  /// Moves by the real time that sleep(deadline) takes, which is given the real deadline; but not beyond `deadline`.
+  template <class Sleep>
+  void move_while(time_point deadline, Sleep sleep) {
+    auto const start = std::chrono::steady_clock::now();
+    auto const length = time_until(deadline);
+    sleep(length < time_point::max() - start ? start + length : time_point::max());
+    move_to(std::min(deadline, now_ + (std::chrono::steady_clock::now() - start)));
+  }
+
+ private:
+  time_point now_ = {};
+};
+
+}  // namespace fibers::detail

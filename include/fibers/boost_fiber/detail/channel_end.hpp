@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// What receiver and sender, a task's ends of a channel of Boost.Fiber, have in common.
+//
+// A pop or push of Boost.Fiber that has begun cannot be taken back. So a task never waits in one itself: it has that
+// done by a Boost fiber, of which an end has at most one at a time, and what that has in its hands is the end's until
+// somebody takes it. So a task that is cancelled loses nothing; and an end does not go before its Boost fiber has come
+// back, so nobody is left behind in the channel.
+//
+// Invariant, under lock_: somebody stands in waiting_ only while the Boost fiber is at work (busy_); it takes care of
+// them until there are none. It touches nothing of ours after it has set busy_ to false and given up the lock.
+
+#include <boost/assert/source_location.hpp>
+#include <exception>
+#include <fibers/boost_fiber/host.hpp>
+#include <fibers/clock.hpp>
+#include <fibers/detail/engine/suspend.hpp>
+#include <fibers/detail/engine/wait_list.hpp>
+#include <fibers/detail/engine/waiter.hpp>
+#include <fibers/detail/parts/spinlock.hpp>
+#include <fibers/queue.hpp>
+#include <memory>
+#include <mutex>
+#include <utility>
+
+namespace fibers {
+
+namespace detail {
+
+template <class Channel>
+class boost_channel_end {
+ public:
+  using value_type = typename Channel::value_type;
+  static_assert(queue_item<value_type>, "items must be objects that are moved and destroyed without throwing");
+
+  boost_channel_end(boost_channel_end const&) = delete;
+  boost_channel_end& operator=(boost_channel_end const&) = delete;
+
+ protected:
+  static constexpr bool is_buffered = requires(Channel & c, value_type& v) { c.try_pop(v); };
+
+  boost_channel_end(Channel& channel, boost::source_location const& place) : channel_(channel), place_(place) {
+    boost_host::here(place);
+  }
+  ~boost_channel_end() = default;
+
+  /// The Boost fiber sets to work; `lock` is held before and after.
+  template <class Work>
+  void start(std::unique_lock<spinlock>& lock, Work work) {
+    busy_ = true;
+    lock.unlock();
+    try {
+      boost_host::start(work);
+    } catch (...) {
+      lock.lock();
+      busy_ = false;
+      throw;
+    }
+    lock.lock();
+  }
+
+  /// The Boost fiber is through, and tells those who still wait. Its last touch.
+  void stop(std::unique_lock<spinlock>& lock) noexcept {
+    wait_list let_go;
+    waiting_.claim_all_into(let_go);
+    at_rest_.claim_all_into(let_go);
+    auto const outside = outside_;
+    busy_ = false;
+    lock.unlock();
+    let_go.wake_all();
+    outside->wake();
+  }
+  /// The same when there is nothing more to do, ever.
+  void stop_for_good(std::exception_ptr why) noexcept {
+    std::unique_lock guard(lock_);
+    end_ = std::move(why);
+    stop(guard);
+  }
+
+  /// Throws if the channel was found closed, or an item could not be moved.
+  void check_end() const {
+    if (end_ != nullptr) std::rethrow_exception(end_);
+  }
+  [[noreturn]] void throw_end() {
+    std::unique_lock guard(lock_);
+    auto const why = end_;
+    guard.unlock();
+    std::rethrow_exception(why);
+  }
+
+  /// For a destructor: waits, whatever comes, until the Boost fiber is through.
+  void wait_until_at_rest() noexcept {
+    std::unique_lock guard(lock_);
+    if (!busy_) return;
+    if (auto* const self = running_task()) {
+      waiter w(*self, place_, on_cancel::hold);
+      [[maybe_unused]] auto const how = at_rest_.sleep<suspend_for_outside>(guard, w);
+      return;
+    }
+    while (busy_) {  // the loop is over
+      guard.unlock();
+      outside_->sleep(time_point::max());
+      guard.lock();
+    }
+  }
+
+  Channel& channel_;
+  boost::source_location const place_;
+  spinlock lock_;
+  bool busy_ = false;
+  std::exception_ptr end_;  // queue_shut_down once the channel was found closed
+  wait_list waiting_;       // for the Boost fiber to give or take an item
+  wait_list at_rest_;       // for it to be through
+  std::shared_ptr<boost_sleeper> const outside_ = std::make_shared<boost_sleeper>();  // the same, once the loop is over
+};
+
+}  // namespace detail
+
+}  // namespace fibers

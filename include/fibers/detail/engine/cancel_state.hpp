@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// The cancellation requests of one task: how many were made, by which party, and which of them are pending.
+//
+//   none --request--> pending --take--> taken --deliver--> none      (taken --put_back--> pending)
+//                        '---- the scope is left, or uncancel to 0 ---> none
+//
+// A party is a cancel_scope: a timeout or a group for its own request, or the base of a frame for all requests from
+// outside. Each scope knows whether its own request is still pending, so a scope that is left withdraws exactly its
+// own. Pending requests are delivered together, as one cancelled_error, that of the outermost scope. Delivery is
+// edge-triggered: clean-up then waits undisturbed until a further request arrives.
+//
+// A shield opens a new frame, and only the innermost frame delivers. A scope's request is recorded in the frame in
+// which the scope was entered; a request from outside in the outermost frame.
+//
+// While an exception unwinds the stack, another exception must not leave the destructor that runs. A request is
+// therefore delivered only if its scope was entered since that unwinding began, and thus catches it.
+//
+// Guarded by the task's lock, except deliverable() and count(). The stack of scopes belongs to the task's own thread;
+// another thread only reads the scopes of stop tokens, whose outer scopes never change.
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <fibers/detail/parts/memory.hpp>
+#include <fibers/error.hpp>
+#include <memory>
+#include <stop_token>
+
+namespace fibers::detail {
+
+/// A party that requests cancellation: a timeout or a group of the task itself, or the base of a frame.
+/// Entered and left in LIFO order.
+struct cancel_scope {
+  cancel_scope() noexcept = default;
+  cancel_scope(cancel_scope const&) = delete;
+  cancel_scope& operator=(cancel_scope const&) = delete;
+
+  cancel_scope* outer = nullptr;   // in the same frame; null: this is the base
+  cancelled_error error = {};      // of the latest request
+  unsigned level = 0;              // the frame's count at entry, without what was pending
+  unsigned pending = 0;            // own requests that are not delivered yet
+  std::uint32_t delivered_at = 0;  // the delivery that had the latest of them; 0: none had
+  std::uint16_t unwinding = 0;     // exceptions that were unwinding the stack at entry
+  bool requested : 1 = false;      // was there any request?
+  bool by_itself : 1 = false;      // did the running task itself make one of those that are pending?
+  bool has_token : 1 = false;      // was a stop token taken in this scope? Written by the task's own thread
+  bool counts_bytes : 1 = false;   // is this a byte_counting_scope?
+};
+
+/// A scope that says how many bytes an operation had moved that its request cut short.
+struct byte_counting_scope : cancel_scope {
+  byte_counting_scope() noexcept { counts_bytes = true; }
+
+  std::size_t transferred = 0;
+};
+
+/// What lies between two shields: its base, for all requests from outside, and the scopes in it.
+struct cancel_frame : cancel_scope {
+  bool taken : 1 = false;  // a wait was withdrawn, and throws what is pending once the task runs
+  bool ended : 1 = false;  // the error is that with which the task has ended
+  cancel_frame* outer_frame = nullptr;
+  cancel_scope* innermost = this;
+  unsigned count = 0;        // requests that were not taken back by uncancel
+  unsigned pending_all = 0;  // of all its scopes
+};
+
+class cancel_state {
+ public:
+  cancel_state() = default;
+  cancel_state(cancel_state const&) = delete;
+  cancel_state& operator=(cancel_state const&) = delete;
+
+  /// Is a request pending in the innermost frame? Without the lock, so the answer may be out of date while another
+  /// thread makes a request; that thread then also wakes the task.
+  bool deliverable() const noexcept { return (summary_.load(std::memory_order_relaxed) & 1) != 0; }
+  /// As deliverable(), for a task whose stack so many exceptions are unwinding. Under lock.
+  bool deliverable(unsigned unwinding) const noexcept;
+  /// Of all frames. Without the lock.
+  unsigned count() const noexcept { return summary_.load(std::memory_order_relaxed) >> 1; }
+
+  cancel_frame& outermost() noexcept { return outermost_; }
+  cancel_frame& innermost() noexcept { return *innermost_; }
+
+  /// Enters a scope in the innermost frame. Own thread.
+  void enter(cancel_scope& scope, unsigned unwinding) noexcept;
+  /// Leaves the innermost scope without the lock. False, and nothing is done, if that needs leave(). Own thread.
+  [[nodiscard]] bool leave_quietly(cancel_scope& scope) noexcept {
+    if (scope.requested || scope.has_token) return false;
+    innermost_->innermost = scope.outer;
+    return true;
+  }
+  /// Leaves the innermost scope and takes its request back, delivered or not. Returns whether a cancelled_error that
+  /// leaves it now is due to its own request only: no request that can be delivered here has arrived since its entry.
+  bool leave(cancel_scope& scope) noexcept;
+
+  /// Records a request of this scope; of a frame's base if it comes from outside.
+  void request(cancel_scope& scope, cancelled_error error, bool by_itself = false) noexcept;
+
+  /// The wait of the suspended task was withdrawn; the task throws what is pending once it runs.
+  void take() noexcept;
+  /// What was taken is pending again: the wait had completed after all.
+  void put_back() noexcept;
+
+  /// Spends what is pending and may be thrown while so many exceptions unwind the stack.
+  cancelled_error deliver(unsigned unwinding = 0) noexcept;
+  /// Identifies the deliveries that happen from now on.
+  std::uint32_t deliveries() const noexcept { return deliveries_; }
+  enum class message : bool { forget, keep };
+  /// The operation that the latest delivery has cut short had moved so many bytes. Own thread; without the lock.
+  void transferred(std::size_t bytes) noexcept;
+  /// What was delivered since then to scopes that are still there, is pending again.
+  void restore(std::uint32_t deliveries_before, message text = message::keep) noexcept;
+
+  /// Lowers the count, never below 0, of the innermost frame that has one; at 0 pending requests are dropped. Returns
+  /// the count that is left in all frames.
+  unsigned uncancel() noexcept;
+
+  /// Has the task itself requested its cancellation, and not reached a suspension point since?
+  bool cancelled_itself() const noexcept { return outermost_.pending > 0 && outermost_.by_itself; }
+
+  /// Keeps the error with which the task ends.
+  void end_with(cancelled_error error) noexcept;
+  cancelled_error const& ended_with() const noexcept { return outermost_.error; }
+
+  void open(cancel_frame& shield, unsigned unwinding) noexcept;
+  void close(cancel_frame& shield) noexcept;
+
+  /// A token that is stopped once a request can be delivered to the innermost scope; at once if one has been since the
+  /// scope was entered, and was not taken back. Throws std::bad_alloc.
+  std::stop_token stop_token();
+  bool has_tokens() const noexcept { return tokens_ != nullptr; }
+  /// Takes out the source of a token that is to be stopped now, by the caller, without the lock; without a state: none.
+  std::stop_source next_to_stop() noexcept;
+
+  /// The latest act of cancelling that has reached this task: each asks a task once.
+  std::uint64_t round = 0;
+
+ private:
+  struct token : from_memory {
+    cancel_scope* scope;
+    std::stop_source source;
+    std::unique_ptr<token> next;
+  };
+
+  // All changes of what deliverable() and count() tell end with this.
+  void changed(int change_of_count = 0) noexcept {
+    auto const count_of_all = count() + static_cast<unsigned>(change_of_count);
+    bool const may_deliver = innermost_->pending_all > 0 && !innermost_->taken;
+    summary_.store((count_of_all << 1) | unsigned(may_deliver), std::memory_order_relaxed);
+  }
+  static cancel_frame& frame_of(cancel_scope& scope) noexcept;
+  static bool has_pending(cancel_scope const& scope) noexcept;
+  /// Returns the change of the count.
+  static int lower(cancel_frame& frame) noexcept;
+  static void drop(cancel_frame& frame, cancel_scope& scope, unsigned requests) noexcept;
+  std::unique_ptr<token> take_token(std::unique_ptr<token>& place) noexcept;
+  void forget_token(cancel_scope& scope) noexcept;
+
+  cancel_frame outermost_;
+  cancel_frame* innermost_ = &outermost_;
+  std::unique_ptr<token> tokens_;  // that may still be stopped
+  std::uint32_t deliveries_ = 0;
+  std::atomic<unsigned> summary_ = 0;  // the count of all frames, and in the lowest bit: deliverable()
+};
+
+}  // namespace fibers::detail
