@@ -28,7 +28,7 @@ class gate {
   }
   void wait(boost::source_location const& place = BOOST_CURRENT_LOCATION) {
     auto& task = fibers::detail::enter(place);
-    fibers::detail::waiter w(task, place);
+    fibers::detail::plain_waiter w(task, place);
     std::unique_lock lock(lock_);
     if (std::exchange(set_, false)) return;
     sleeper_ = &w;

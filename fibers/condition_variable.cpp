@@ -8,19 +8,17 @@ namespace fibers {
 
 void condition_variable::wait(std::unique_lock<mutex>& lock, boost::source_location const& place) {
   if (!lock.owns_lock()) {
-    throw invalid_state_error("fibers: a condition_variable was waited for without its lock; lock the mutex first (" +
-                              detail::to_string(place) + ")");
+    throw invalid_state_error(
+        "fibers: condition_variable::wait(): the lock does not hold its mutex; lock the mutex first (" +
+        detail::to_string(place) + ")");
   }
   auto& self = detail::enter(place);
-  auto how = detail::claim::notified;
-  {
-    std::unique_lock guard(spin_);
-    detail::waiter w(self, place);
-    lock.unlock();  // whoever locks now finds us in the list: it cannot look before the guard is given up
-    how = waiters_.sleep(guard, w);
-  }
+  detail::simple_waiter<> w(self, place, waiters_);
+  std::unique_lock guard(spin_);
+  lock.unlock();  // a notifier that locks the mutex now finds the waiter linked: it needs `guard` to look
+  auto const how = w.sleep(guard);
 
-  // A request that comes from here on does not end the wait: the lock must be held first.
+  // A request that comes from here on does not end the wait: the mutex must be locked first.
   std::optional<cancelled_error> request;
   if (how == detail::claim::cancelled) request = detail::take_request(self);
   while (!lock.owns_lock()) {
@@ -31,27 +29,20 @@ void condition_variable::wait(std::unique_lock<mutex>& lock, boost::source_locat
     }
   }
   if (!request.has_value()) return detail::settle(self, how);
-  if (how == detail::claim::notified) notify_one();  // we do not use it
+  if (how == detail::claim::notified) notify_one();  // this task does not use its notification
   throw *request;
 }
 
 void condition_variable::notify(std::size_t count) noexcept {
-  for (; count > 0; --count) {
-    std::unique_lock guard(spin_);
-    auto* const first = waiters_.claim_first();
-    guard.unlock();
-    if (first == nullptr) return;
-    wake(*first);
-  }
+  detail::owed_wakes woken;
+  std::scoped_lock const guard(spin_);
+  while (count > 0 && waiters_.notify_first(woken) != nullptr) --count;
 }
 
 void condition_variable::notify_all() noexcept {
-  detail::wait_list notified;
-  {
-    std::scoped_lock const guard(spin_);
-    waiters_.claim_all_into(notified);
-  }
-  notified.wake_all();
+  detail::owed_wakes woken;
+  std::scoped_lock const guard(spin_);
+  waiters_.notify_all(woken);
 }
 
 }  // namespace fibers

@@ -6,13 +6,10 @@
 namespace fibers {
 
 void event::set() noexcept {
-  detail::wait_list let_go;
-  {
-    std::scoped_lock const guard(lock_);
-    set_.store(true);
-    waiters_.claim_all_into(let_go);
-  }
-  let_go.wake_all();
+  detail::owed_wakes woken;
+  std::scoped_lock const guard(lock_);
+  set_.store(true);
+  waiters_.notify_all(woken);
 }
 
 void event::wait(boost::source_location const& place) {
@@ -20,8 +17,8 @@ void event::wait(boost::source_location const& place) {
   if (is_set()) return;
   std::unique_lock guard(lock_);
   if (is_set()) return;
-  detail::waiter w(self, place);
-  waiters_.wait(guard, w);
+  detail::simple_waiter<> w(self, place, waiters_);
+  w.wait(guard);
 }
 
 }  // namespace fibers

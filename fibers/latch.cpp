@@ -6,20 +6,20 @@
 namespace fibers {
 
 latch::latch(std::ptrdiff_t count) : count_(count) {
-  if (count < 0) throw std::invalid_argument("fibers: a latch counts down from 0 or more");
+  if (count < 0) throw std::invalid_argument("fibers: latch: the count must be 0 or more");
   if (count == 0) zero_.set();
 }
 
 void latch::count_down(std::ptrdiff_t n) {
   std::unique_lock guard(lock_);
   if (n < 0 || n > count_) {
-    throw std::invalid_argument("fibers: count_down() of a latch by less than 0, or by more than what is left");
+    throw std::invalid_argument("fibers: latch::count_down(): the number must be at least 0 and at most what is left");
   }
   if (n == 0) return;
   count_ -= n;
   bool const last = count_ == 0;
   guard.unlock();
-  if (last) zero_.set();
+  if (last) zero_.set();  // the last touch
 }
 
 void latch::arrive_and_wait(std::ptrdiff_t n, boost::source_location const& place) {

@@ -4,6 +4,7 @@
 #include <fibers/mutex.hpp>
 #include <fibers/shield.hpp>
 #include <mutex>
+#include <utility>
 
 namespace fibers {
 
@@ -12,12 +13,12 @@ void mutex::lock(boost::source_location const& place) {
   std::unique_lock guard(spin_);
   auto where = detail::place_in_line::last;
   while (locked_ || (kept_ && where == detail::place_in_line::last)) {
-    detail::waiter w(self, place);
-    waiters_.wait(guard, w, where);
+    detail::simple_waiter<> w(self, place, waiters_);
+    w.wait(guard, where);
     guard.lock();
     kept_ = false;
     if (!locked_) break;
-    guard.unlock();  // somebody has tried, and had it: as if we were waiting still
+    guard.unlock();  // a try_lock() was faster: as if the wait went on
     detail::enter(place);
     guard.lock();
     where = detail::place_in_line::first;
@@ -35,13 +36,11 @@ bool mutex::try_lock() noexcept {
 }
 
 void mutex::unlock() {
-  std::unique_lock guard(spin_);
-  if (!locked_) throw invalid_state_error("fibers: unlock() of a mutex that is not locked; lock() it first");
+  detail::owed_wakes woken;
+  std::scoped_lock const guard(spin_);
+  if (!locked_) throw invalid_state_error("fibers: mutex::unlock(): the mutex is not locked; lock() it first");
   locked_ = false;
-  auto* const next = kept_ ? nullptr : waiters_.claim_first();
-  if (next != nullptr) kept_ = true;
-  guard.unlock();
-  if (next != nullptr) wake(*next);
+  if (!kept_) kept_ = waiters_.notify_first(woken) != nullptr;
 }
 
 bool mutex::is_locked() const noexcept {

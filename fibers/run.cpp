@@ -107,7 +107,8 @@ void run_main(scheduler& loop, task_state& main) {
     if (loop.given_up()) give_up(loop);
     auto* const w = main.waiter();
     bool const may_throw = w->unwinding() <= main.cancels().innermost().unwinding;
-    if (w->response() == on_cancel::hold || !may_throw || !w->try_claim(claim::closed)) give_up(loop);
+    if (w->on_cancel() == answer::keep || !may_throw || !w->try_claim(claim::closed)) give_up(loop);
+    w->withdraw();
     wake(*w);
   }
 }

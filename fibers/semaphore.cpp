@@ -1,72 +1,81 @@
 // SPDX-License-Identifier: BSL-1.0
 
 #include <fibers/semaphore.hpp>
+#include <fibers/shield.hpp>
+#include <mutex>
 #include <stdexcept>
 #include <string>
 
 namespace fibers {
 
-struct semaphore::entry : detail::wait_entry {
-  entry(detail::waiter& w, count n) noexcept : wait_entry(w), wanted(n) {}
-  count const wanted;
+class semaphore::acquisition final : public detail::list_waiter<detail::permit_request> {
+ public:
+  acquisition(detail::task_state& task, boost::source_location const& place, semaphore& of, count permits) noexcept
+      : list_waiter(task, place, of.waiters_, permits), semaphore_(of) {}
+
+ private:
+  // The waiters behind it may want less.
+  void left(detail::owed_wakes& woken) noexcept override { semaphore_.serve(woken); }
+
+  semaphore& semaphore_;
 };
 
 semaphore::semaphore(count permits, count bound) : bound_(bound), available_(permits) {
   if (permits < 0 || permits > bound) {
     throw std::invalid_argument(
-        "fibers: a semaphore begins with 0 or more permits and with no more than its bound, not with " +
+        "fibers: semaphore: it begins with at least 0 permits and at most its bound, not with " +
         std::to_string(permits));
   }
 }
 
 void semaphore::check(count permits) const {
   if (permits < 1 || permits > bound_) {
-    throw std::invalid_argument("fibers: " + std::to_string(permits) +
-                                " permits of a semaphore: it must be 1 or more, and no more than its bound");
+    throw std::invalid_argument("fibers: semaphore: " + std::to_string(permits) +
+                                " permits: the number must be at least 1 and at most the bound");
   }
 }
 
-// Gives permits to those whose turn it is; ends with the lock given up.
-void semaphore::serve(std::unique_lock<detail::spinlock>& guard) noexcept {
-  detail::wait_list served;
-  waiters_.serve(
-      served, [this](detail::wait_entry& first) { return static_cast<entry&>(first).wanted <= available_; },
-      [this](detail::wait_entry& first) { available_ -= static_cast<entry&>(first).wanted; });
-  guard.unlock();
-  served.wake_all();
+// Grants what the first waiters want, as long as there is enough.
+void semaphore::serve(detail::owed_wakes& woken) noexcept {
+  while (auto const* const first =
+             waiters_.notify_first(woken, [this](detail::permit_request const& r) { return r.wanted <= available_; })) {
+    available_ -= first->wanted;
+  }
 }
 
 void semaphore::acquire(count permits, boost::source_location const& place) {
   check(permits);
   auto& self = detail::enter(place);
   std::unique_lock guard(spin_);
-  if (permits <= available_ && !waiters_.anybody()) {
+  if (permits <= available_ && waiters_.empty()) {
     available_ -= permits;
     return;
   }
-  detail::waiter w(self, place);
-  entry mine(w, permits);
-  auto const how = waiters_.sleep(guard, mine);
-  if (guard.owns_lock()) serve(guard);  // whoever came after us may want less
-  detail::settle(self, how);
+  acquisition w(self, place, *this, permits);
+  w.wait(guard);
+}
+
+void semaphore::acquire_shielded(count permits, boost::source_location const& place) {
+  with_shield([&] { acquire(permits, place); }, place);
 }
 
 bool semaphore::try_acquire(count permits) {
   check(permits);
   std::scoped_lock const guard(spin_);
-  if (permits > available_ || waiters_.anybody()) return false;
+  if (permits > available_ || !waiters_.empty()) return false;
   available_ -= permits;
   return true;
 }
 
 void semaphore::release(count permits) {
   check(permits);
-  std::unique_lock guard(spin_);
+  detail::owed_wakes woken;
+  std::scoped_lock const guard(spin_);
   if (permits > bound_ - available_) {
-    throw std::invalid_argument("fibers: release() of more permits than were taken from a bounded semaphore");
+    throw std::invalid_argument("fibers: semaphore::release(): more permits than the bound allows");
   }
   available_ += permits;
-  serve(guard);
+  serve(woken);
 }
 
 semaphore::count semaphore::available() const noexcept {

@@ -2,66 +2,82 @@
 
 #include <fibers/error.hpp>
 #include <fibers/shared_mutex.hpp>
+#include <fibers/shield.hpp>
+#include <mutex>
 
 namespace fibers {
 
-struct shared_mutex::entry : detail::wait_entry {
-  entry(detail::waiter& w, wish what) noexcept : wait_entry(w), wanted(what) {}
-  wish const wanted;
+class shared_mutex::acquisition final : public detail::list_waiter<detail::lock_request> {
+ public:
+  acquisition(detail::task_state& task, boost::source_location const& place, shared_mutex& of, mode m) noexcept
+      : list_waiter(task, place, of.waiters_, m), mutex_(of) {}
+
+ private:
+  // The waiters behind it may have waited for it only.
+  void left(detail::owed_wakes& woken) noexcept override { mutex_.serve(woken); }
+
+  shared_mutex& mutex_;
 };
 
-bool shared_mutex::may_have(wish w) const noexcept { return !writer_ && (w == wish::shared || readers_ == 0); }
+bool shared_mutex::may_have(mode wanted) const noexcept {
+  return !writer_ && (wanted == mode::shared || readers_ == 0);
+}
 
-void shared_mutex::take(wish w) noexcept {
-  if (w == wish::alone) {
+void shared_mutex::take(mode wanted) noexcept {
+  if (wanted == mode::exclusive) {
     writer_ = true;
   } else {
     ++readers_;
   }
 }
 
-// Gives it to those whose turn it is; ends with the lock given up.
-void shared_mutex::serve(std::unique_lock<detail::spinlock>& guard) noexcept {
-  detail::wait_list served;
-  waiters_.serve(
-      served, [this](detail::wait_entry& first) { return may_have(static_cast<entry&>(first).wanted); },
-      [this](detail::wait_entry& first) { take(static_cast<entry&>(first).wanted); });
-  guard.unlock();
-  served.wake_all();
+// Gives the lock to the first waiters, as long as they may have it.
+void shared_mutex::serve(detail::owed_wakes& woken) noexcept {
+  while (auto const* const first =
+             waiters_.notify_first(woken, [this](detail::lock_request const& r) { return may_have(r.wanted); })) {
+    take(first->wanted);
+  }
 }
 
-void shared_mutex::lock_as(wish w, boost::source_location const& place) {
+void shared_mutex::lock_as(mode wanted, boost::source_location const& place) {
   auto& self = detail::enter(place);
   std::unique_lock guard(spin_);
-  if (may_have(w) && !waiters_.anybody()) return take(w);
-  detail::waiter sleeper(self, place);
-  entry mine(sleeper, w);
-  auto const how = waiters_.sleep(guard, mine);
-  if (guard.owns_lock()) serve(guard);  // whoever came after us may have waited for us only
-  detail::settle(self, how);
+  if (may_have(wanted) && waiters_.empty()) return take(wanted);
+  acquisition w(self, place, *this, wanted);
+  w.wait(guard);
 }
 
-bool shared_mutex::try_lock_as(wish w) noexcept {
+void shared_mutex::lock_shielded(boost::source_location const& place) {
+  with_shield([&] { lock(place); }, place);
+}
+
+void shared_mutex::lock_shared_shielded(boost::source_location const& place) {
+  with_shield([&] { lock_shared(place); }, place);
+}
+
+bool shared_mutex::try_lock_as(mode wanted) noexcept {
   std::scoped_lock const guard(spin_);
-  if (!may_have(w) || waiters_.anybody()) return false;
-  take(w);
+  if (!may_have(wanted) || !waiters_.empty()) return false;
+  take(wanted);
   return true;
 }
 
 void shared_mutex::unlock() {
-  std::unique_lock guard(spin_);
-  if (!writer_) throw invalid_state_error("fibers: unlock() of a shared_mutex that is not locked; lock() it first");
+  detail::owed_wakes woken;
+  std::scoped_lock const guard(spin_);
+  if (!writer_) throw invalid_state_error("fibers: shared_mutex::unlock(): no writer holds it; lock() it first");
   writer_ = false;
-  serve(guard);
+  serve(woken);
 }
 
 void shared_mutex::unlock_shared() {
-  std::unique_lock guard(spin_);
+  detail::owed_wakes woken;
+  std::scoped_lock const guard(spin_);
   if (readers_ == 0) {
-    throw invalid_state_error("fibers: unlock_shared() of a shared_mutex that no reader holds; lock_shared() it first");
+    throw invalid_state_error("fibers: shared_mutex::unlock_shared(): no reader holds it; lock_shared() it first");
   }
   --readers_;
-  serve(guard);
+  serve(woken);
 }
 
 }  // namespace fibers

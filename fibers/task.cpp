@@ -85,12 +85,14 @@ void join(task_state& target, pass_on forward, boost::source_location const& pla
   auto& self = enter(place);
   if (target.finished()) return;
   if (&self == &target || (forward == pass_on::yes && self.observed())) refuse_cycle(self, target);
-  waiter w(self, place);
+  if (forward == pass_on::no) {
+    plain_waiter w(self, place);
+    return settle(self, wait_for_end(target, w));
+  }
   task_state* const tasks[] = {&target};
-  awaited_tasks awaited{.tasks = tasks};
-  if (forward == pass_on::yes) w.awaited(awaited);
+  forwarding_waiter w(self, place, tasks);
   settle(self, wait_for_end(target, w));
-  if (awaited.passed && target.ending() == ending::cancelled) throw_passed_on(self, target);
+  if (w.awaited()->forwarded && target.ending() == ending::cancelled) throw_passed_on(self, target);
 }
 
 void start(task_state& task, std::string_view name, boost::source_location const& place) {
@@ -176,7 +178,7 @@ void task_base::end_unfinished() noexcept {
   request_cancel(*state_, make_request({}, cancel_origin::kind::owner, state_->spawned_at()), cancel_round(self));
   if (self == state_.get()) return;  // it ends by itself, after this
   if (self != nullptr) {
-    waiter w(*self, state_->spawned_at(), on_cancel::hold);
+    uncancellable_waiter w(*self, state_->spawned_at());
     static_cast<void>(wait_for_end(*state_, w));
   } else if (loop::current() == nullptr) {
     outside_observer observer;

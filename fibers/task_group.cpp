@@ -141,10 +141,18 @@ bool task_group::going_down() const {
 }
 
 // A suspension point if there is something to wait for.
-void task_group::wait_for_children(detail::on_cancel response) {
+void task_group::wait_for_children(bool cancellable) {
   if (size() == 0) return;
-  if (response == detail::on_cancel::withdraw) detail::enter(place_);
-  detail::waiter w(owner_, place_, response);
+  if (!cancellable) {
+    detail::uncancellable_waiter w(owner_, place_);
+    return wait_for_children(w);
+  }
+  detail::enter(place_);
+  detail::plain_waiter w(owner_, place_);
+  wait_for_children(w);
+}
+
+void task_group::wait_for_children(detail::waiter& w) {
   {
     std::scoped_lock const guard(lock_);
     if (children_.empty()) return;
@@ -170,7 +178,7 @@ void task_group::leave(std::exception_ptr failure, std::optional<cancelled_error
   std::exception_ptr deadlock;
   for (;;) {
     try {
-      wait_for_children(deadlock == nullptr ? detail::on_cancel::withdraw : detail::on_cancel::hold);
+      wait_for_children(deadlock == nullptr);
       std::scoped_lock const guard(lock_);
       closed_ = children_.empty();
       if (closed_) break;

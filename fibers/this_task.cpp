@@ -63,7 +63,7 @@ struct alarm final : detail::timer {
 detail::task_state* sleep_until_due(time_point when, boost::source_location const& place) {
   auto& self = detail::enter_without_yield(place);
   auto& timers = self.loop().timers();
-  detail::waiter w(self, place);
+  detail::plain_waiter w(self, place);
   alarm alarm(w);
   if (when != time_point::max()) timers.add(alarm, when);
   auto const how = detail::suspend(w);

@@ -110,9 +110,10 @@ task_state* wait_for_ends(std::span<task_ptr const> tasks, until enough, pass_on
     targets.push_back(task.get());
   }
 
-  waiter w(self, place);
-  awaited_tasks awaited{.tasks = targets};
-  if (forward == pass_on::yes) w.awaited(awaited);
+  forwarding_waiter forwarding(self, place, targets);
+  plain_waiter plain(self, place);
+  auto& w = forward == pass_on::yes ? static_cast<waiter&>(forwarding) : plain;
+  auto& awaited = *forwarding.awaited();
   ends_watch watch(w, enough, targets.size());
   std::vector<ends_observer, allocator<ends_observer>> observers(targets.size());
   std::size_t ended_before = 0;
@@ -133,9 +134,9 @@ task_state* wait_for_ends(std::span<task_ptr const> tasks, until enough, pass_on
   for (std::size_t i = 0; i < targets.size(); ++i) targets[i]->unobserve(observers[i]);
   settle(self, how);
   auto* const decisive = watch.decisive();
-  if (awaited.passed && decisive != nullptr && decisive->ending() == ending::cancelled)
+  if (awaited.forwarded && decisive != nullptr && decisive->ending() == ending::cancelled)
     throw_passed_on(self, *decisive);
-  if (awaited.passed && decisive == nullptr) {
+  if (awaited.forwarded && decisive == nullptr) {
     awaited.error.of(self.id());
     throw awaited.error;
   }
@@ -193,27 +194,17 @@ completion_queue::~completion_queue() {
   }
 }
 
-// One that waits for the next task: who has waited longest gets it.
-struct completion_queue::taker : wait_entry {
-  using wait_entry::wait_entry;
-  task_ptr given;  // null: there are no more
-};
-
 void completion_queue::entry::ended(task_state&) noexcept {
-  wait_list woken;
-  {
-    std::scoped_lock const guard(queue->lock_);
-    auto* const first = static_cast<taker*>(queue->waiters_.claim_first());
-    if (first == nullptr) {
-      (queue->oldest_ == nullptr ? queue->oldest_ : queue->newest_->next) = this;
-      queue->newest_ = this;
-      return;
-    }
-    first->given = std::move(task);
-    woken.push(*first);
-    if (--queue->left_ == 0) queue->waiters_.claim_all_into(woken);
+  owed_wakes woken;
+  std::scoped_lock const guard(queue->lock_);
+  auto* const first = queue->waiters_.notify_first(woken);
+  if (first == nullptr) {
+    (queue->oldest_ == nullptr ? queue->oldest_ : queue->newest_->next) = this;
+    queue->newest_ = this;
+    return;
   }
-  woken.wake_all();
+  first->given = std::move(task);
+  if (--queue->left_ == 0) queue->waiters_.notify_all(woken);
 }
 
 task_ptr completion_queue::next(boost::source_location const& place) {
@@ -227,10 +218,9 @@ task_ptr completion_queue::next(boost::source_location const& place) {
           --left_;
           return std::move(std::exchange(oldest_, oldest_->next)->task);
         }
-        waiter w(self, place);
-        taker mine(w);
-        waiters_.wait(guard, mine);
-        return std::move(mine.given);
+        simple_waiter<completion_taker> w(self, place, waiters_);
+        w.wait(guard);
+        return std::move(w.given);
       },
       place);
 }

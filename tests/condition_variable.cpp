@@ -96,7 +96,7 @@ TEST_CASE_METHOD(condition_case, "condition_variable: waiting without the lock i
     seen(how([&] { changed.wait(lock); }).substr(0, 54));
     seen(how([&] { changed.wait(lock, [] { return true; }); }));
   });
-  CHECK(seen == "failed: fibers: a condition_variable was waited for wi@0, returned@0");
+  CHECK(seen == "failed: fibers: condition_variable::wait(): the lock d@0, returned@0");
 }
 
 TEST_CASE_METHOD(condition_case, "condition_variable: a cancelled waiter holds the lock when it learns of it",

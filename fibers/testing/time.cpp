@@ -35,7 +35,7 @@ class rest_watch final : public engine::loop_watch {
 
 void wait_all_blocked(boost::source_location const& place) {
   auto& task = engine::enter(place);
-  engine::waiter w(task, place);
+  engine::plain_waiter w(task, place);
   auto const how = [&w] {
     rest_watch const watch(w);
     return engine::suspend(w);

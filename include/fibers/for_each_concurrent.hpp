@@ -7,6 +7,7 @@
 //
 // A semaphore counts the calls that may begin, and a group waits for them.
 
+#include <algorithm>
 #include <boost/assert/source_location.hpp>
 #include <cstddef>
 #include <fibers/detail/engine/suspend.hpp>
@@ -27,8 +28,7 @@ template <std::ranges::input_range Range, class F>
 void for_each_concurrent(Range&& range, std::size_t limit, F f,
                          boost::source_location const& place = BOOST_CURRENT_LOCATION) {
   if (limit == 0) throw std::invalid_argument("fibers: for_each_concurrent() with a limit of 0 would never begin");
-  semaphore room(limit < static_cast<std::size_t>(semaphore::unbounded) ? static_cast<semaphore::count>(limit)
-                                                                        : semaphore::unbounded);
+  semaphore room(static_cast<semaphore::count>(std::min(limit, unbounded)));
   with_task_group(
       [&](task_group& group) {
         detail::enter(place);

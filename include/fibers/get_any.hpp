@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// The next item of whichever of several queues has one.
+// The next item of the first of several queues that has one.
 //
 //   auto next = fibers::get_any(orders, quits);  // std::variant<order, quit>
 //   if (auto* order = std::get_if<0>(&next)) …
 //
-// One waiter stands in the lists of all the queues, so exactly one of them can give it an item: whoever claims it. To
-// take an item by itself while it stands in a list already, it must claim itself first.
+// One waiter is linked in the lists of all queues, so exactly one of them can give it an item: the one that claims it.
+// To take an item by itself while it is linked already, it claims itself first. The claimer then unlinks it from the
+// other queues, before the wake. While the task is still linking it, that is left to the task: of the two, the claimer
+// and the task that has linked all, the second one to say so (begun_or_claimed_) unlinks.
 
+#include <atomic>
 #include <boost/assert/source_location.hpp>
 #include <fibers/queue.hpp>
 #include <tuple>
@@ -25,81 +28,108 @@ class get_any_access {
   static std::variant<typename Queue::value_type...> get(boost::source_location const& place, Queue&... queues) {
     for (;;) {
       auto& self = enter(place);
-      waiter w(self, place);
-      std::tuple<stand<Queue>...> stands(where<Queue>{queues, w}...);
-
-      std::size_t closed = 0;
-      auto last = found::nothing;
-      std::apply([&](auto&... each) { (look(each, w, last, closed) && ...); }, stands);
-      if (closed == sizeof...(Queue)) throw queue_shut_down();
-      auto const how = last == found::item ? claim::notified : suspend(w);
-      settle(self, how);
-
-      std::optional<std::variant<typename Queue::value_type...>> taken;
-      [&]<std::size_t... I>(std::index_sequence<I...>) { (move_out<I>(std::get<I>(stands).entry.item, taken), ...); }
-      (std::index_sequence_for<Queue...>());
-      if (taken.has_value()) return std::move(*taken);
-    }  // one of them was shut down, or the one who had an item for us was cancelled just then
+      any_waiter<Queue...> w(self, place, queues...);
+      w.wait();
+      if (auto item = w.take()) return std::move(*item);
+    }  // a queue was shut down, or the put() that had an item for this task was cancelled just then
   }
 
  private:
-  enum class found : unsigned char { nothing, item, another, shut_down };
-
-  template <class Queue>
-  struct where {
-    Queue& queue;
-    waiter& sleeper;
-  };
+  enum class found : unsigned char { nothing, item, another_claim, shut_down };
 
   // A place in the list of one queue.
   template <class Queue>
-  struct stand {
-    explicit stand(where<Queue> const& w) noexcept : queue(w.queue), entry(w.sleeper) {}
-    stand(stand const&) = delete;
-    stand& operator=(stand const&) = delete;
-    ~stand() {
-      if (!in_line || entry.orphaned.load(std::memory_order_acquire)) return;
-      std::scoped_lock const guard(queue.lock_);
-      queue.getters_.remove(entry);
-    }
+  struct place_in : getter<typename Queue::value_type> {
+    place_in(waiter& w, Queue& q) noexcept : getter<typename Queue::value_type>(w), queue(q) {}
 
-    found join(waiter& w) {
-      std::unique_lock guard(queue.lock_);
-      if (queue.items_.size() > 0 || (queue.capacity_ == 0 && queue.putters_.first() != nullptr)) {
-        if (!w.try_claim(claim::notified)) return found::another;
-        queue.get_now(guard, entry.item);
+    found join(owed_wakes& woken) {
+      std::scoped_lock const guard(queue.lock_);
+      bool const has_putters = queue.capacity_ == 0 && !queue.shut_down_ && !queue.putters_.empty();
+      if (queue.items_.size() > 0 || has_putters) {
+        if (!this->owner.try_claim(claim::notified)) return found::another_claim;
+        queue.get_now(woken, this->item);
         return found::item;
       }
       if (queue.shut_down_) return found::shut_down;
-      queue.getters_.push(entry);
-      in_line = true;
+      queue.getters_.link(*this);
       return found::nothing;
+    }
+    // For the claimer: no other party unlinks it, so the queue is there while it is linked.
+    void leave() noexcept {
+      if (!this->linked) return;
+      std::scoped_lock const guard(queue.lock_);
+      queue.getters_.unlink(*this);
     }
 
     Queue& queue;
-    typename Queue::getter entry;
-    bool in_line = false;
   };
 
-  // Is there any use in looking further?
-  template <class Stand>
-  static bool look(Stand& at, waiter& w, found& last, std::size_t& closed) {
-    last = at.join(w);
-    if (last == found::shut_down) ++closed;
-    return last == found::nothing || last == found::shut_down;
-  }
+  template <class... Queue>
+  class any_waiter final : public waiter {
+   public:
+    using item_type = std::variant<typename Queue::value_type...>;
 
-  template <std::size_t I, class T, class Taken>
-  static void move_out(std::optional<T>& item, Taken& taken) {
-    if (item.has_value()) taken.emplace(std::in_place_index<I>, std::move(*item));
-  }
+    any_waiter(task_state& task, boost::source_location const& place, Queue&... queues) noexcept
+        : waiter(task, place, lists::several), places_(joining<Queue>{*this, queues}...) {}
+
+    void wait() {
+      owed_wakes woken;
+      std::size_t closed = 0;
+      auto last = found::nothing;
+      std::apply([&](auto&... each) { (look(each, woken, last, closed) && ...); }, places_);
+      if (closed == sizeof...(Queue)) throw queue_shut_down();
+      if (last == found::item) return leave_all();
+      if (begun_or_claimed_.exchange(true)) leave_all();
+      settle(task(), suspend(*this));
+    }
+
+    std::optional<item_type> take() {
+      std::optional<item_type> taken;
+      [&]<std::size_t... I>(std::index_sequence<I...>) { (move_out<I>(std::get<I>(places_).item, taken), ...); }
+      (std::index_sequence_for<Queue...>());
+      return taken;
+    }
+
+   private:
+    template <class Q>
+    struct joining {
+      waiter& w;
+      Q& queue;
+      operator place_in<Q>() const noexcept { return place_in<Q>(w, queue); }
+    };
+
+    // Is it of any use to look further?
+    template <class Place>
+    static bool look(Place& at, owed_wakes& woken, found& last, std::size_t& closed) {
+      last = at.join(woken);
+      if (last == found::shut_down) ++closed;
+      return last == found::nothing || last == found::shut_down;
+    }
+    template <std::size_t I, class T>
+    static void move_out(std::optional<T>& item, std::optional<item_type>& taken) {
+      if (item.has_value()) taken.emplace(std::in_place_index<I>, std::move(*item));
+    }
+
+    void withdraw() noexcept override {
+      if (begun_or_claimed_.exchange(true)) leave_all();
+    }
+    void leave_all() noexcept {
+      std::apply([](auto&... each) { (each.leave(), ...); }, places_);
+    }
+
+    std::tuple<place_in<Queue>...> places_;
+    std::atomic<bool> begun_or_claimed_ = false;
+  };
 };
 
 }  // namespace detail
 
-/// Waits until one of the queues has an item, and takes exactly one: of the first of them that has any now, else of the
-/// first that gets one. The index of the variant says which. Suspends. When cancelled, none is taken. Queues that are
-/// shut down and empty are passed over; throws queue_shut_down if all are.
+/// Waits until one of the queues has an item, and takes exactly one: from the first of the queues that has any now,
+/// else from the first that gets one. The index of the variant says from which.
+///
+/// May suspend; cancellation point. If cancelled, no item is taken. Thread-safe. Queues that are shut down and empty
+/// are passed over; throws queue_shut_down if all are. A queue that is destroyed meanwhile ends the wait with
+/// invalid_state_error. Complexity: O(n) for n queues.
 template <class... Queue>
 requires(sizeof...(Queue) > 0) std::variant<typename Queue::value_type...> get_any(Queue&... queues) {
   return detail::get_any_access::get(boost::source_location(__FILE__, __LINE__, "fibers::get_any"), queues...);

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// A count that goes down to zero once; those who wait for that go on then, and for ever after.
-//
-// For tasks of all threads' loops.
+// A count that goes down to zero once; tasks wait for that. Thread-safe.
 
 #include <boost/assert/source_location.hpp>
 #include <cstddef>
@@ -16,18 +14,23 @@ class latch {
  public:
   /// Throws std::invalid_argument for less than 0.
   explicit latch(std::ptrdiff_t count);
+  /// May be called as soon as a wait() has returned or try_wait() was true, also while the last count_down() has not
+  /// returned on another thread.
+  ~latch() = default;
 
-  /// Throws std::invalid_argument, changing nothing, for less than 0 and for more than what is left. Does not suspend.
-  /// Any thread. The one that makes it zero may be the latch's last user: whoever is let go may destroy it.
+  /// Lowers the count; at zero wakes all waiters.
+  ///
+  /// Does not suspend. A woken task may destroy the latch. Throws std::invalid_argument, and changes nothing, for less
+  /// than 0 and for more than what is left.
   void count_down(std::ptrdiff_t n = 1);
 
-  /// Is it zero?
+  /// Is the count zero?
   bool try_wait() const noexcept { return zero_.is_set(); }
 
-  /// Returns once it is zero. Suspends.
+  /// Returns once the count is zero. May suspend; cancellation point.
   void wait(boost::source_location const& place = BOOST_CURRENT_LOCATION) { zero_.wait(place); }
 
-  /// count_down(n) and wait(). When cancelled, the count stays down.
+  /// As count_down(n) and wait(). If cancelled while it waits, the count stays lowered.
   void arrive_and_wait(std::ptrdiff_t n = 1, boost::source_location const& place = BOOST_CURRENT_LOCATION);
 
  private:

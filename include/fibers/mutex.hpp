@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// One task at a time. For std::lock_guard, std::unique_lock and std::scoped_lock.
+// Mutual exclusion. For std::lock_guard, std::unique_lock and std::scoped_lock.
 //
 //   std::lock_guard const guard(mutex);
 //
-// Fair: who comes first is served first. unlock() keeps it for the first that waits, and no lock() can slip in before
-// that one runs. Only try_lock() can, and then the one who waited is the first again. That is what lets
-// std::scoped_lock take several: it locks one and tries the others, and would never get them if each were always kept
-// for somebody.
+// Fair: unlock() keeps the mutex for the first waiter, and lock() never overtakes it. try_lock() may acquire the mutex
+// before that waiter runs; the waiter then keeps its place at the head. Without this exception std::scoped_lock, which
+// locks one mutex and tries the others, would never get two that always have waiters.
 //
-// It has no owner: any task may unlock it. For tasks of all threads' loops; may be held across suspensions.
-// It must outlive the lock() of everyone who waits.
-// Invariant: while somebody stands in the list, it is locked or kept.
+// It has no owner: any task may unlock it. Thread-safe; may be held across suspensions. For data that no task holds
+// across a suspension no mutex is needed on one loop.
+// Invariant: while a waiter is linked that is not being withdrawn, the mutex is locked or kept.
 
 #include <boost/assert/source_location.hpp>
 #include <fibers/detail/engine/wait_list.hpp>
@@ -23,18 +22,23 @@ namespace fibers {
 class mutex {
  public:
   mutex() = default;
+  /// May be called once each lock() has returned or thrown, also while an unlock() has not returned on another thread.
+  /// Waits that have not ended throw invalid_state_error.
+  ~mutex() = default;
 
-  /// Suspends. When cancelled, the lock is not held. In a destructor, where no exception may come out, use
+  /// Acquires the mutex.
+  ///
+  /// May suspend; cancellation point. If cancelled, the mutex is not held. In a destructor, which must not throw, use
   /// lock_shielded().
   void lock(boost::source_location const& place = BOOST_CURRENT_LOCATION);
 
-  /// The same, but no cancellation cuts it short: a request stays pending.
+  /// As lock(), but not a cancellation point: a request stays pending.
   void lock_shielded(boost::source_location const& place = BOOST_CURRENT_LOCATION);
 
-  /// True if nobody holds it. Does not suspend. Any thread.
+  /// Returns false if the mutex is held. Does not suspend.
   bool try_lock() noexcept;
 
-  /// Lets the first that waits have it. Throws invalid_state_error if it is not locked. Does not suspend. Any thread.
+  /// Releases the mutex and wakes the first waiter. Does not suspend. Throws invalid_state_error if it is not locked.
   void unlock();
 
   bool is_locked() const noexcept;
@@ -42,8 +46,8 @@ class mutex {
  private:
   mutable detail::spinlock spin_;  // guards what follows
   bool locked_ = false;
-  bool kept_ = false;  // for one that was woken, and has not taken it yet
-  detail::wait_list waiters_;
+  bool kept_ = false;  // for a waiter that was woken and has not taken it yet
+  detail::wait_list<> waiters_{spin_};
 };
 
 }  // namespace fibers

@@ -3,18 +3,18 @@
 
 // Items from some tasks to others, each to exactly one.
 //
-//   fibers::queue<job> jobs(10);       // at most 10 lie in it; put() waits while it is full
+//   fibers::queue<job> jobs(10);       // capacity 10; put() waits while it is full
 //   jobs.put(job);                     // … and in another task:
 //   for (auto job : jobs) work(job);   // until it is shut down and empty
 //
-// queue<T> gives the oldest first, lifo_queue<T> the newest, priority_queue<T> the least. A capacity of 0 is a
-// rendezvous: put() waits for somebody who takes the item. Fair: those who wait are served in the order in which they
-// came. For tasks of all threads' loops.
+// queue<T> gives the oldest item first, lifo_queue<T> the newest, priority_queue<T> the least. A capacity of 0 is a
+// rendezvous: put() waits for a task that takes the item. Fair: FIFO among waiters. Thread-safe.
 //
-// Nothing is lost: a put() that is cancelled has not touched the item, a get() that is cancelled has taken none. So
-// items put are items got and items in the queue.
+// Nothing is lost: a cancelled put() has not touched the item, a cancelled get() has taken none. At any time the items
+// put are the items got and the items in the queue.
 //
-// Invariants: items lie in the queue only if nobody waits for one; somebody waits to put only if it is full.
+// Invariants, save for waiters that are being withdrawn: while a get() waits the queue is empty; while a put() waits it
+// is full.
 
 #include <algorithm>
 #include <boost/assert/source_location.hpp>
@@ -26,9 +26,9 @@
 #include <fibers/detail/parts/memory.hpp>
 #include <fibers/detail/parts/spinlock.hpp>
 #include <fibers/error.hpp>
+#include <fibers/unbounded.hpp>
 #include <functional>
 #include <iterator>
-#include <limits>
 #include <mutex>
 #include <optional>
 #include <type_traits>
@@ -37,14 +37,11 @@
 
 namespace fibers {
 
-/// As a capacity: a queue that is never full.
-inline constexpr std::size_t unbounded = std::numeric_limits<std::size_t>::max();
-
 namespace detail {
 
-// --- in which order items come out ---
+// --- the order of items ---
 
-// Grows by doubling, and keeps what it has: then putting and getting allocate nothing.
+// Grows by doubling and keeps its memory, so that a queue that has grown allocates nothing.
 template <class T>
 class ring {
  public:
@@ -110,27 +107,39 @@ template <class T>
 concept queue_item =
     std::is_nothrow_move_constructible_v<T> && std::is_nothrow_destructible_v<T> && std::is_object_v<T>;
 
-// What of a queue does not depend on its items: who waits for items to be done, and shutting down.
+// The part of a queue that does not depend on the type of its items.
 class queue_state {
  public:
-  /// Says that an item which was taken is done. Throws std::invalid_argument if there is none. Does not suspend. Any
-  /// thread.
+  /// Marks one item that was taken as done. Does not suspend. Throws std::invalid_argument if none is left to be done.
   void task_done();
 
-  /// Waits until all items that were ever put are done: as many task_done() as put(). Suspends.
+  /// Returns once all items that were put are done: one task_done() for each put(). May suspend; cancellation point.
   void join(boost::source_location const& place = BOOST_CURRENT_LOCATION);
 
  protected:
   queue_state() = default;
   ~queue_state() = default;
 
-  /// So many items are done, or were dropped. Under lock; the list gets those who are to be woken.
-  void done(std::size_t items, wait_list& joined) noexcept;
+  /// So many items are done or were dropped. Under the lock.
+  void done(std::size_t items, owed_wakes& woken) noexcept;
 
   mutable spinlock lock_;       // guards all of a queue
-  bool shut_down_ = false;      // nothing comes in any more
-  std::size_t unfinished_ = 0;  // put, and not done
-  wait_list joiners_;
+  bool shut_down_ = false;      // no item comes in any more
+  std::size_t unfinished_ = 0;  // put and not done
+  wait_list<> joiners_{lock_};
+};
+
+template <class T>
+struct getter : wait_entry {
+  using wait_entry::wait_entry;
+  std::optional<T> item = {};  // empty after a wake: the queue was shut down
+};
+
+template <class T>
+struct putter : wait_entry {
+  putter(waiter& w, T& what) noexcept : wait_entry(w), item(what) {}
+  T& item;
+  bool refused = false;
 };
 
 class get_any_access;
@@ -142,6 +151,9 @@ class basic_queue : public queue_state {
 
   explicit basic_queue(std::size_t capacity = unbounded, Order order = {})
       : capacity_(capacity), items_(std::move(order)) {}
+  /// May be called once each call has returned or thrown in the tasks that use it, or is sure not to touch it any more:
+  /// a woken wait does not. Waits that have not ended throw invalid_state_error. The items are destroyed.
+  ~basic_queue() = default;
   basic_queue(basic_queue const&) = delete;
   basic_queue& operator=(basic_queue const&) = delete;
 
@@ -156,8 +168,10 @@ class basic_queue : public queue_state {
     put(T(item), place);
   }
 
-  /// Takes an item out; waits while there is none. Suspends. When cancelled, none is taken. Throws queue_shut_down once
-  /// it is shut down and empty.
+  /// Takes an item out; waits while there is none.
+  ///
+  /// May suspend; cancellation point. If cancelled, no item is taken. Throws queue_shut_down once the queue is shut
+  /// down and empty.
   T get(boost::source_location const& place = BOOST_CURRENT_LOCATION);
 
   /// Puts an item in if the queue has room, or a task waits for one; else returns false, and `item` is as it was.
@@ -166,31 +180,35 @@ class basic_queue : public queue_state {
   bool try_put(T&& item);
   bool try_put(T const& item) requires std::copy_constructible<T> { return try_put(T(item)); }
 
-  /// An item if there is one. Throws queue_shut_down once it is shut down and empty. Does not suspend. Any thread.
+  /// Takes an item out if there is one. Does not suspend. Throws queue_shut_down once the queue is shut down and empty.
   std::optional<T> try_get();
 
-  /// The same as errors: throw queue_full and queue_empty.
-  void put_nowait(T item) {
+  /// As try_put(); throws queue_full, and leaves `item` as it was, instead of returning false.
+  void put_nowait(T&& item) {
     if (!try_put(std::move(item))) throw queue_full();
   }
+  void put_nowait(T const& item) requires std::copy_constructible<T> { put_nowait(T(item)); }
+  /// As try_get(); throws queue_empty if there is no item.
   T get_nowait() {
     auto item = try_get();
     if (!item.has_value()) throw queue_empty();
     return std::move(*item);
   }
 
-  /// Nothing goes in any more: put() throws queue_shut_down, also those that wait. Items that lie in it can still be
-  /// taken; after the last, and where somebody waits for one, get() throws queue_shut_down. `immediate` drops the
-  /// items, which then count as done. Does not suspend. Any thread.
+  /// Ends the queue: put() throws queue_shut_down, also in waiting tasks. The items in it can still be taken; after the
+  /// last one, and in tasks that wait for one, get() throws queue_shut_down. `immediate` drops the items, which then
+  /// count as done.
+  ///
+  /// Does not suspend.
   void shutdown(bool immediate = false);
 
   std::size_t capacity() const noexcept { return capacity_; }
   std::size_t size() const noexcept;
   bool empty() const noexcept { return size() == 0; }
-  /// Would put() wait? (With a capacity of 0, always.)
+  /// Would put() wait? With a capacity of 0, always.
   bool full() const noexcept { return size() >= capacity_; }
 
-  /// The items, until it is shut down and empty. Its increment suspends, as get().
+  /// The items, until the queue is shut down and empty. The increment is get().
   class iterator;
   iterator begin() { return iterator(*this); }
   std::default_sentinel_t end() const noexcept { return {}; }
@@ -198,27 +216,17 @@ class basic_queue : public queue_state {
  private:
   friend class get_any_access;
 
-  struct getter : wait_entry {
-    using wait_entry::wait_entry;
-    std::optional<T> item = {};  // empty when woken: shut down
-  };
-  struct putter : wait_entry {
-    putter(waiter& w, T& what) noexcept : wait_entry(w), item(what) {}
-    T& item;
-    bool refused = false;
-  };
-
-  // Each takes the lock and may give it up to wake somebody. False, with the lock held: it would have to wait.
-  bool put_now(std::unique_lock<spinlock>& guard, T& item);
-  bool get_now(std::unique_lock<spinlock>& guard, std::optional<T>& item);
+  // Under the lock. Return false if the caller would have to wait.
+  bool put_now(owed_wakes& woken, T& item);
+  bool get_now(owed_wakes& woken, std::optional<T>& item);
   void check_open() const {
     if (shut_down_) throw queue_shut_down();
   }
 
   std::size_t const capacity_;
   Order items_;
-  wait_list getters_;
-  wait_list putters_;
+  wait_list<getter<T>> getters_{lock_};
+  wait_list<putter<T>> putters_{lock_};
 };
 
 }  // namespace detail
@@ -250,13 +258,11 @@ class priority_queue : public detail::basic_queue<T, detail::least_first<T, Less
 namespace detail {
 
 template <queue_item T, class Order>
-bool basic_queue<T, Order>::put_now(std::unique_lock<spinlock>& guard, T& item) {
+bool basic_queue<T, Order>::put_now(owed_wakes& woken, T& item) {
   check_open();
-  if (auto* const first = static_cast<getter*>(getters_.claim_first())) {
+  if (auto* const first = getters_.notify_first(woken)) {
     ++unfinished_;
     first->item.emplace(std::move(item));
-    guard.unlock();
-    wake(*first);
     return true;
   }
   if (items_.size() >= capacity_) return false;
@@ -267,11 +273,11 @@ bool basic_queue<T, Order>::put_now(std::unique_lock<spinlock>& guard, T& item) 
 }
 
 template <queue_item T, class Order>
-bool basic_queue<T, Order>::get_now(std::unique_lock<spinlock>& guard, std::optional<T>& item) {
+bool basic_queue<T, Order>::get_now(owed_wakes& woken, std::optional<T>& item) {
   bool const had_one = items_.size() > 0;
   if (had_one) item.emplace(items_.pop());
-  // Now there is room for what the first putter brings, or, with no capacity at all, it is for us.
-  auto* const first = had_one || capacity_ == 0 ? static_cast<putter*>(putters_.claim_first()) : nullptr;
+  // Now there is room for the item of the first put() that waits; with no capacity at all, that item is for the caller.
+  auto* const first = had_one || capacity_ == 0 ? putters_.notify_first(woken) : nullptr;
   if (first != nullptr) {
     ++unfinished_;
     if (had_one) {
@@ -279,8 +285,6 @@ bool basic_queue<T, Order>::get_now(std::unique_lock<spinlock>& guard, std::opti
     } else {
       item.emplace(std::move(first->item));
     }
-    guard.unlock();
-    wake(*first);
     return true;
   }
   if (!had_one) check_open();
@@ -291,11 +295,10 @@ template <queue_item T, class Order>
 void basic_queue<T, Order>::put(T&& item, boost::source_location const& place) {
   auto& self = enter(place);
   std::unique_lock guard(lock_);
-  if (put_now(guard, item)) return;
-  waiter w(self, place);
-  putter mine(w, item);
-  putters_.wait(guard, mine);
-  if (mine.refused) throw queue_shut_down();
+  if (owed_wakes woken; put_now(woken, item)) return guard.unlock();
+  simple_waiter<putter<T>> w(self, place, putters_, item);
+  w.wait(guard);
+  if (w.refused) throw queue_shut_down();
 }
 
 template <queue_item T, class Order>
@@ -303,47 +306,45 @@ T basic_queue<T, Order>::get(boost::source_location const& place) {
   auto& self = enter(place);
   std::unique_lock guard(lock_);
   std::optional<T> item;
-  if (get_now(guard, item)) return std::move(*item);
-  waiter w(self, place);
-  getter mine(w);
-  getters_.wait(guard, mine);
-  if (!mine.item.has_value()) throw queue_shut_down();
-  return std::move(*mine.item);
+  if (owed_wakes woken; get_now(woken, item)) {
+    guard.unlock();
+    return std::move(*item);
+  }
+  simple_waiter<getter<T>> w(self, place, getters_);
+  w.wait(guard);
+  if (!w.item.has_value()) throw queue_shut_down();
+  return std::move(*w.item);
 }
 
 template <queue_item T, class Order>
 bool basic_queue<T, Order>::try_put(T&& item) {
-  std::unique_lock guard(lock_);
-  return put_now(guard, item);
+  owed_wakes woken;
+  std::scoped_lock const guard(lock_);
+  return put_now(woken, item);
 }
 
 template <queue_item T, class Order>
 std::optional<T> basic_queue<T, Order>::try_get() {
-  std::unique_lock guard(lock_);
   std::optional<T> item;
-  get_now(guard, item);
+  owed_wakes woken;
+  std::scoped_lock const guard(lock_);
+  get_now(woken, item);
   return item;
 }
 
 template <queue_item T, class Order>
 void basic_queue<T, Order>::shutdown(bool immediate) {
-  std::optional<Order> dropped;  // goes without the lock: who knows what items do then
-  wait_list woken;
-  {
-    std::unique_lock guard(lock_);
-    shut_down_ = true;
-    if (immediate) {
-      done(items_.size(), woken);
-      dropped.emplace(std::move(items_));
-      items_.clear();
-    }
-    while (auto* const refused = static_cast<putter*>(putters_.claim_first())) {
-      refused->refused = true;
-      woken.push(*refused);
-    }
-    getters_.claim_all_into(woken);  // if anybody waits there are no items
+  std::optional<Order> dropped;  // destroyed without the lock: destructors of items are unknown code
+  owed_wakes woken;
+  std::scoped_lock const guard(lock_);
+  shut_down_ = true;
+  if (immediate) {
+    done(items_.size(), woken);
+    dropped.emplace(std::move(items_));
+    items_.clear();
   }
-  woken.wake_all();
+  putters_.notify_all(woken, [](putter<T>& p) { p.refused = true; });
+  getters_.notify_all(woken);  // while a get() waits there are no items
 }
 
 template <queue_item T, class Order>

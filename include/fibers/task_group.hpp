@@ -83,7 +83,8 @@ class task_group : private detail::task_parent {
   void child_ended(detail::task_state& child) noexcept override;
   void abort(cancelled_error const& why) noexcept;
   void cancel_children(cancelled_error const& why) noexcept;
-  void wait_for_children(detail::on_cancel response);
+  void wait_for_children(bool cancellable);
+  void wait_for_children(detail::waiter& w);
   bool is_own(cancelled_error const& request) const noexcept;
   bool is_again(std::exception_ptr const& error, detail::task_state& task) noexcept;
   bool going_down() const;

@@ -130,6 +130,12 @@ void cancel_and_wait(Range&& tasks, boost::source_location const& place = BOOST_
 
 namespace detail {
 
+/// A task that waits for the next one to end.
+struct completion_taker : wait_entry {
+  using wait_entry::wait_entry;
+  task_ptr given = {};  // null after a wake: there are no more
+};
+
 /// Tasks that have ended and were not handed out yet, in the order in which they ended.
 class completion_queue : public from_memory {
  public:
@@ -142,7 +148,6 @@ class completion_queue : public from_memory {
   task_ptr next(boost::source_location const& place);
 
  private:
-  struct taker;
   struct entry final : end_observer {
     void ended(task_state&) noexcept override;
     completion_queue* queue = nullptr;
@@ -156,7 +161,7 @@ class completion_queue : public from_memory {
   entry* oldest_ = nullptr;  // of those that have ended; if there are any, nobody waits
   entry* newest_ = nullptr;
   std::size_t left_;  // to hand out
-  wait_list waiters_;
+  wait_list<completion_taker> waiters_{lock_};
 };
 
 }  // namespace detail

@@ -29,8 +29,7 @@ using fibers::detail::claim;
 using fibers::detail::loop;
 using fibers::detail::parker;
 using fibers::detail::parker_source;
-using fibers::detail::told_waiter;
-using fibers::detail::waiter;
+using fibers::detail::plain_waiter;
 
 namespace {
 
@@ -88,7 +87,7 @@ TEST_CASE("loop: while another thread wakes it all the time its parker may chang
     fibers::run([&] {
       auto& self = fibers::detail::this_task_state(here);
       std::atomic<bool> slept = false;
-      waiter w(self, here);
+      plain_waiter w(self, here);
       std::thread other([&] {
         for (int i = 0; i < round; ++i) self.loop().ring();
         slept = true;
@@ -189,12 +188,13 @@ TEST_CASE("loop: in virtual time what comes from outside is waited for, and is n
   fibers::duration passed{};
   fibers::run({.clock = clock_kind::virtual_time}, [&] {
     auto const start = fibers::clock::now();
-    waiter w(fibers::detail::this_task_state(here), here);
+    plain_waiter w(fibers::detail::this_task_state(here), here);
     std::thread other([&] {
       std::this_thread::sleep_for(1ms);
       if (w.try_claim(claim::notified)) wake(w);
     });
-    how = fibers::detail::suspend_for_outside(w);
+    fibers::detail::outside_wait const outside(w.task());
+    how = suspend(w);
     passed = fibers::clock::now() - start;
     other.join();
   });
@@ -206,12 +206,12 @@ TEST_CASE("loop: in virtual time what comes from outside is waited for, and is n
 
 namespace {
 
-struct operation : told_waiter {
-  operation() : told_waiter(fibers::detail::this_task_state(here), here, &note) {}
-  static void note(told_waiter& w) noexcept {
-    auto& self = static_cast<operation&>(w);
-    ++self.requests;
-    if (self.ends_when_told) self.end();
+struct operation final : fibers::detail::waiter {
+  operation() : waiter(fibers::detail::this_task_state(here), here) {}
+  fibers::detail::answer on_cancel() noexcept override {
+    ++requests;
+    if (ends_when_told) end();
+    return fibers::detail::answer::told;
   }
   void end() noexcept {
     if (try_claim(claim::notified)) wake(*this);
@@ -254,7 +254,8 @@ TEST_CASE("loop: a wait may end itself when it is told, also of another thread's
     auto task = fibers::spawn([&] {
       operation one;
       one.ends_when_told = true;
-      [[maybe_unused]] auto const notified = fibers::detail::suspend_for_outside(one);
+      fibers::detail::outside_wait const outside(one.task());
+      static_cast<void>(suspend(one));
       fibers::this_task::checkpoint();
     });
     fibers::this_task::yield();

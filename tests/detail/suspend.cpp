@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 #include <fibers/detail/engine/request.hpp>
+#include <fibers/detail/engine/request.hpp>
 #include <fibers/detail/engine/suspend.hpp>
 #include <fibers/run.hpp>
 #include <fibers/task.hpp>
@@ -15,10 +16,9 @@ using namespace std::chrono_literals;
 using Catch::Matchers::ContainsSubstring;
 using fibers::clock_kind;
 using fibers::detail::claim;
-using fibers::detail::on_cancel;
 using fibers::detail::suspend;
 using fibers::detail::task_state;
-using fibers::detail::waiter;
+using fibers::detail::plain_waiter;
 
 namespace {
 
@@ -64,7 +64,7 @@ TEST_CASE("suspend: returns once it was claimed and woken, and says by which cla
   std::vector<claim> claims;
   run_virtual([&] {
     for (claim const reason : {claim::notified, claim::closed}) {
-      waiter w(self(), place);
+      plain_waiter w(self(), place);
       auto waker = fibers::spawn([&] {
         if (w.try_claim(reason)) fibers::detail::wake(w);
       });
@@ -80,7 +80,7 @@ TEST_CASE("suspend: a wait that was claimed before the request keeps its result,
   std::string next, order;
   run_virtual([&] {
     auto sleeper = fibers::spawn([&] {
-      waiter w(self(), place);
+      plain_waiter w(self(), place);
       auto waker = fibers::spawn([&, task = fibers::this_task::handle()] {
         if (w.try_claim(claim::notified)) fibers::detail::wake(w);
         task.cancel("too late");
@@ -101,7 +101,7 @@ TEST_CASE("suspend: a request that comes first withdraws the wait, and a later c
   std::string thrown;
   run_virtual([&] {
     auto sleeper = fibers::spawn([&] {
-      waiter w(self(), place);
+      plain_waiter w(self(), place);
       auto waker = fibers::spawn([&, task = fibers::this_task::handle()] {
         task.cancel("stop");
         claimed = w.try_claim(claim::notified);
@@ -135,7 +135,7 @@ TEST_CASE("suspend: a wait that holds requests is not withdrawn") {
   std::string next;
   run_virtual([&] {
     auto sleeper = fibers::spawn([&] {
-      waiter w(self(), place, on_cancel::hold);
+      fibers::detail::uncancellable_waiter w(self(), place);
       auto waker = fibers::spawn([&, task = fibers::this_task::handle()] {
         task.cancel("later");
         fibers::sleep_for(1s);
@@ -183,7 +183,7 @@ TEST_CASE("suspend: while the stack is unwound nothing is thrown, and the reques
 TEST_CASE("suspend: another thread may claim and wake, though the loop sleeps", "[THR-17]") {
   claim how{};
   fibers::run([&] {
-    waiter w(self(), place);
+    plain_waiter w(self(), place);
     std::thread other([&] {
       if (w.try_claim(claim::notified)) fibers::detail::wake(w);
     });

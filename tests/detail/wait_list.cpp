@@ -16,13 +16,13 @@ using fibers::clock_kind;
 using fibers::detail::claim;
 using fibers::detail::spinlock;
 using fibers::detail::wait_list;
-using fibers::detail::waiter;
+using fibers::detail::simple_waiter;
 
 namespace {
 
 using texts = std::vector<std::string>;
 
-// The least primitive: items that are handed over to whoever waits longest.
+// The smallest primitive: items that are handed over in FIFO order.
 class box {
  public:
   void take() {
@@ -33,28 +33,26 @@ class box {
       --items_;
       return;
     }
-    waiter w(self, place);
-    waiting_.wait(guard, w);
+    simple_waiter<> w(self, place, waiting_);
+    w.wait(guard);
   }
   void give() {
-    std::unique_lock guard(lock_);
-    auto* const first = waiting_.claim_first();
-    if (first == nullptr) ++items_;
-    guard.unlock();
-    if (first != nullptr) fibers::detail::wake(*first);
+    fibers::detail::owed_wakes woken;
+    std::scoped_lock const guard(lock_);
+    if (waiting_.notify_first(woken) == nullptr) ++items_;
   }
   int items() {
     std::scoped_lock const guard(lock_);
     return items_;
   }
-  bool nobody_waits() {
+  bool has_no_waiters() {
     std::scoped_lock const guard(lock_);
     return waiting_.empty();
   }
 
  private:
   spinlock lock_;
-  wait_list waiting_;
+  wait_list<> waiting_{lock_};
   int items_ = 0;
 };
 
@@ -81,13 +79,16 @@ void settle_down() {
 
 }  // namespace
 
-TEST_CASE("wait_list: an empty one has nobody to claim") {
-  wait_list waiting;
+TEST_CASE("wait_list: an empty list has no waiter to claim") {
+  spinlock lock;
+  wait_list<> waiting(lock);
+  fibers::detail::owed_wakes woken;
+  std::scoped_lock const guard(lock);
   CHECK(waiting.empty());
-  CHECK(waiting.claim_first() == nullptr);
+  CHECK(waiting.notify_first(woken) == nullptr);
 }
 
-TEST_CASE("wait_list: first come, first served") {
+TEST_CASE("wait_list: waiters are served in FIFO order") {
   texts log;
   run_virtual([&] {
     box shared;
@@ -99,7 +100,7 @@ TEST_CASE("wait_list: first come, first served") {
   CHECK(log == texts{"a", "b", "c"});
 }
 
-TEST_CASE("wait_list: who leaves loses its place and nothing else") {
+TEST_CASE("wait_list: a cancelled waiter loses its place, and the others keep theirs") {
   texts log;
   int left = -1;
   run_virtual([&] {
@@ -116,23 +117,25 @@ TEST_CASE("wait_list: who leaves loses its place and nothing else") {
   CHECK(left == 0);
 }
 
-TEST_CASE("wait_list: one that was cancelled but has not run yet is passed over") {
+TEST_CASE("wait_list: a cancelled waiter leaves the list at once, before its task runs") {
   texts log;
-  bool empty = false;
+  bool empty = false, empty_at_once = false;
   run_virtual([&] {
     box shared;
     auto a = taker(shared, log, "a"), b = taker(shared, log, "b");
     settle_down();
     a.cancel();
-    shared.give();  // a stands in the list still
+    shared.give();
+    empty_at_once = shared.has_no_waiters();
     settle_down();
-    empty = shared.nobody_waits();
+    empty = shared.has_no_waiters();
   });
   CHECK(log == texts{"a cancelled", "b"});
+  CHECK(empty_at_once);
   CHECK(empty);
 }
 
-TEST_CASE("wait_list: one that was given something has it, cancelled or not", "[TASK-34]") {
+TEST_CASE("wait_list: a waiter that was notified is not cancelled any more", "[TASK-34]") {
   texts log;
   run_virtual([&] {
     box shared;
@@ -156,7 +159,7 @@ TEST_CASE("wait_list: cancelled waiters leave an empty list, whatever the order"
     settle_down();
     for (std::size_t i : {4U, 0U, 9U, 5U, 1U, 8U, 2U, 7U, 3U, 6U}) tasks[i].cancel();
     for (auto& task : tasks) task.wait();
-    empty = shared.nobody_waits();
+    empty = shared.has_no_waiters();
   });
   CHECK(empty);
 }
@@ -209,7 +212,7 @@ TEST_CASE("wait_list: an item that a thread gives while another cancels goes to 
       }
       task.wait();
       while (given != round || cancels != round) std::this_thread::yield();
-      conserved = conserved && shared.items() == (got ? 0 : 1) && shared.nobody_waits();
+      conserved = conserved && shared.items() == (got ? 0 : 1) && shared.has_no_waiters();
       seen.insert(got ? "got it" : "was cancelled");
       if (!got) shared.take();
     }
@@ -220,7 +223,7 @@ TEST_CASE("wait_list: an item that a thread gives while another cancels goes to 
   CHECK(conserved);
 }
 
-TEST_CASE("wait_list: tasks of several threads' loops pass an item on, and none misses its turn") {
+TEST_CASE("wait_list: tasks of several threads' loops pass an item on, and no task misses its turn") {
   constexpr int loops = 3, rounds = 1000;
   std::vector<box> seats(loops);
   std::atomic<int> turns = 0;

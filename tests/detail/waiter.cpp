@@ -8,6 +8,7 @@
 #include "catch.hpp"
 
 using fibers::detail::claim;
+using fibers::detail::plain_waiter;
 using fibers::detail::waiter;
 
 namespace {
@@ -28,7 +29,7 @@ void wait_for(std::atomic<int> const& count, int value) {
 }  // namespace
 
 TEST_CASE("waiter: exactly one claim succeeds, and its reason stays") {
-  waiter w(*task, place);
+  plain_waiter w(*task, place);
   CHECK(w.claimed() == claim::none);
   CHECK(w.try_claim(claim::cancelled));
   CHECK_FALSE(w.try_claim(claim::notified));
@@ -55,7 +56,7 @@ TEST_CASE("waiter: of two threads that claim at once one wins, whichever it is")
   std::set<claim> winners;
   bool agreed = true;
   for (int round = 1; winners.size() < 2; ++round) {
-    waiter w(*task, place);
+    plain_waiter w(*task, place);
     shared = &w;
     wait_for(begun, round);
     hesitate(round / 3);

@@ -40,40 +40,41 @@ reply ask(task_state& task, cancel_scope& scope, cancelled_error error, cancel_r
   return reply::accepted;
 }
 
-// Takes the task's wait back, unless it is over: the pending request will be thrown. Gives the lock up.
+// Ends the task's wait, unless it has ended: the task will throw the pending request. `guard` is the task's lock.
 void withdraw(task_state& task, std::unique_lock<spinlock>& guard) noexcept {
-  if (!task.waiter()->try_claim(claim::cancelled)) return;
+  auto& w = *task.waiter();
+  if (!w.try_claim(claim::cancelled)) return;
   task.cancels().take();
   guard.unlock();
+  w.withdraw();
   task.loop().make_ready(task);
 }
 
-// Decides about what is pending. If that is to pass it on: to what.
+// Decides about what is pending. Returns the tasks to which it is to be forwarded, or null.
 awaited_tasks* serve(task_state& task) noexcept {
   if (task.stage() != stage::suspended) return nullptr;
   auto& w = *task.waiter();
   std::unique_lock guard(task.lock());
   auto& requests = task.cancels();
-  if (w.response() == on_cancel::hold || !requests.deliverable(w.unwinding())) return nullptr;
-
-  if (auto* const awaited = w.awaited()) {
-    if (w.claimed() != claim::none) return nullptr;  // it has what it waited for
-    awaited->deliveries_before = requests.deliveries();
-    awaited->error = requests.deliver(w.unwinding());
-    awaited->sleeper = &task;
-    awaited->next = 0;
-    awaited->accepted = false;
-    awaited->on_path = true;
-    return awaited;
-  }
-  if (w.response() == on_cancel::tell) {
-    guard.unlock();
-    auto& told = static_cast<told_waiter&>(w);
-    told.tell(told);
-  } else {
+  if (!requests.deliverable(w.unwinding())) return nullptr;
+  guard.unlock();
+  auto const what = w.on_cancel();  // may call unknown code
+  if (what == answer::told || what == answer::keep) return nullptr;
+  guard.lock();
+  if (what == answer::withdraw) {
     withdraw(task, guard);
+    return nullptr;
   }
-  return nullptr;
+
+  if (w.claimed() != claim::none) return nullptr;  // what it waited for has come
+  auto* const awaited = w.awaited();
+  awaited->deliveries_before = requests.deliveries();
+  awaited->error = requests.deliver(w.unwinding());
+  awaited->sleeper = &task;
+  awaited->next = 0;
+  awaited->accepted = false;
+  awaited->on_path = true;
+  return awaited;
 }
 
 bool is_on_path(task_state const& task) noexcept {
@@ -98,7 +99,7 @@ task_state* ask_next(awaited_tasks& awaited, cancel_round const& round) noexcept
 awaited_tasks* leave(awaited_tasks& awaited) noexcept {
   awaited.on_path = false;
   if (awaited.accepted) {
-    awaited.passed = true;
+    awaited.forwarded = true;
     return awaited.back;
   }
   // Nobody took it, so it stays with the sleeper. If all have just ended, its wait is over; else they wait for it.

@@ -246,8 +246,8 @@ void scheduler::abandon(std::exception_ptr const& error) noexcept {
   stacks_.abandon();
   while (!tasks_.empty()) {
     auto& task = tasks_.front();
-    if (task.stage() == stage::suspended) {  // what it waits for may live on, and must not wake it
-      [[maybe_unused]] bool const claimed = task.waiter()->try_claim(claim::closed);
+    if (task.stage() == stage::suspended && task.waiter()->try_claim(claim::closed)) {
+      task.waiter()->withdraw();  // what it waits for may live on
     }
     task.failure_ = error;
     task.looked_at();  // run() throws it

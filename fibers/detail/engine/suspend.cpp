@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 
+#include <boost/assert.hpp>
+#include <fibers/detail/engine/request.hpp>
 #include <fibers/detail/engine/suspend.hpp>
+#include <fibers/detail/engine/task_state.hpp>
 #include <fibers/error.hpp>
 #include <mutex>
 
@@ -101,16 +104,12 @@ claim suspend(waiter& w) noexcept {
   w.unwinding(loop.unwinding());
   task.fall_asleep(w);
   loop.hand_over(task);
+  BOOST_ASSERT(w.claimed() != claim::none);
   return w.claimed();
 }
 
-claim suspend_for_outside(waiter& w) noexcept {
-  auto& loop = w.task().loop();
-  loop.outside_work(+1);
-  auto const how = suspend(w);
-  loop.outside_work(-1);
-  return how;
-}
+outside_wait::outside_wait(task_state& task) noexcept : task_(task) { task_.loop().outside_work(+1); }
+outside_wait::~outside_wait() { task_.loop().outside_work(-1); }
 
 cancelled_error take_request(task_state& task) noexcept {
   std::scoped_lock const guard(task.lock());
@@ -137,6 +136,9 @@ void yield_now(boost::source_location const& place) {
 }
 
 void wake(waiter& w) noexcept {
+  BOOST_ASSERT(w.claimed() != claim::none);
+  if (w.is_in_several_lists()) [[unlikely]]
+    w.withdraw();
   auto& task = w.task();
   auto& loop = task.loop();
   if (&loop == scheduler::current()) {

@@ -5,6 +5,8 @@
 
 namespace fibers::detail {
 
+void spinlock::yield() noexcept { std::this_thread::yield(); }
+
 void spinlock::wait() noexcept {
   // The owner needs nanoseconds, unless its thread was put aside by the system: then get out of its way.
   constexpr int patience = 100;

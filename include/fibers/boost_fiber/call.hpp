@@ -27,23 +27,27 @@ struct boost_call_result<F> : std::invoke_result<F, std::stop_token> {};
 
 /// On the stack of the task that waits for it.
 template <class F>
-class boost_call : told_waiter {
+class boost_call final : waiter {
  public:
   using result = typename boost_call_result<F>::type;
 
   boost_call(task_state& task, boost::source_location const& place, F& callable) noexcept
-      : told_waiter(task, place, &ask_to_stop), callable_(callable) {}
+      : waiter(task, place), callable_(callable) {}
 
   result wait() {
     boost_host::here(place());
     boost_host::start_guarded([this] { run(); });
-    [[maybe_unused]] auto const how = suspend_for_outside(*this);  // notified: nobody else may claim it
+    outside_wait const outside(task());
+    static_cast<void>(suspend(*this));  // notified: no other party may claim it
     if (error_ != nullptr) std::rethrow_exception(std::move(error_));
     return result_.move_out();
   }
 
  private:
-  static void ask_to_stop(told_waiter& self) noexcept { static_cast<boost_call&>(self).stop_.request_stop(); }
+  answer on_cancel() noexcept override {
+    stop_.request_stop();
+    return answer::told;
+  }
 
   void run() {
     try {

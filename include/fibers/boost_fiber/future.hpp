@@ -74,8 +74,9 @@ class boost_future_watch {
     std::unique_lock guard(lock_);
     if (left_) return false;
     if (!ready_) {
-      waiter w(self, place);
-      waiters_.wait<suspend_for_outside>(guard, w);
+      outside_wait const outside(self);
+      simple_waiter<> w(self, place, waiters_);
+      w.wait(guard);
     }
     return true;
   }
@@ -85,23 +86,20 @@ class boost_future_watch {
 
   bool leave() noexcept {
     std::scoped_lock const guard(lock_);
-    left_ = !waiters_.anybody();
+    left_ = waiters_.empty();
     return left_;
   }
   void end() noexcept {
-    wait_list let_go;
-    {
-      std::scoped_lock const guard(lock_);
-      ready_ = true;
-      waiters_.claim_all_into(let_go);
-    }
-    let_go.wake_all();
+    owed_wakes woken;
+    std::scoped_lock const guard(lock_);
+    ready_ = true;
+    waiters_.notify_all(woken);
   }
 
   spinlock lock_;
   bool ready_ = false;
   bool left_ = false;
-  wait_list waiters_;
+  wait_list<> waiters_{lock_};
 };
 
 /// From one that is ready. Even then get() may stop its caller, for another thread that looks at the future.

@@ -21,8 +21,8 @@
 //   thread after it may have ended
 //   Boost fibers change threads     a loop cannot, and ends the program if it finds itself on another one
 //   under shared_work
-//   exceptions being handled are    tasks have their own state (detail/parts/context_switch), and the loop, between tasks, has none:
-//   kept per thread, up to 1.87     so it leaves what it finds
+//   exceptions being handled are    tasks have their own state (detail/parts/context_switch), and the loop, between
+//   tasks, has none: kept per thread, up to 1.87     so it leaves what it finds
 
 #include <pthread.h>
 #include <semaphore.h>

@@ -29,8 +29,10 @@ namespace fibers::boost_fiber {
 /// Takes items out of a channel: within tasks of one loop, which must be over before it goes. The channel may have
 /// other consumers and outlives it.
 template <class Channel>
-class receiver : public fibers::detail::boost_channel_end<Channel> {
-  using base = fibers::detail::boost_channel_end<Channel>;
+class receiver
+    : public fibers::detail::boost_channel_end<Channel, fibers::detail::getter<typename Channel::value_type>> {
+  using getter = fibers::detail::getter<typename Channel::value_type>;
+  using base = fibers::detail::boost_channel_end<Channel, getter>;
 
  public:
   using value_type = typename base::value_type;
@@ -58,11 +60,11 @@ class receiver : public fibers::detail::boost_channel_end<Channel> {
       if (this->busy_) break;
       this->start(guard, [this] { pop(); });
     }
-    fibers::detail::waiter w(self, place);
-    getter mine(w);
-    this->waiting_.template wait<fibers::detail::suspend_for_outside>(guard, mine);
-    if (!mine.item.has_value()) this->throw_end();
-    return std::move(*mine.item);
+    fibers::detail::outside_wait const outside(self);
+    fibers::detail::simple_waiter<getter> w(self, place, this->waiting_);
+    w.wait(guard);
+    if (!w.item.has_value()) this->throw_end();
+    return std::move(*w.item);
   }
 
   /// An item if there is one, be it one that a cancelled get() has left here. (Of an unbuffered channel only that.)
@@ -101,11 +103,6 @@ class receiver : public fibers::detail::boost_channel_end<Channel> {
   std::default_sentinel_t end() const noexcept { return {}; }
 
  private:
-  struct getter : fibers::detail::wait_entry {
-    using wait_entry::wait_entry;
-    std::optional<value_type> item = {};  // empty when woken: there is none any more
-  };
-
   // Gives the lock up while it looks into the channel.
   std::optional<value_type> get_now(std::unique_lock<fibers::detail::spinlock>& guard) {
     if (left_.has_value()) return std::exchange(left_, std::nullopt);
@@ -125,7 +122,7 @@ class receiver : public fibers::detail::boost_channel_end<Channel> {
   void pop() {
     for (;;) {
       std::unique_lock guard(this->lock_);
-      if (!this->waiting_.anybody()) return this->stop(guard);
+      if (this->waiting_.empty()) return this->stop(guard);
       guard.unlock();
       if constexpr (!base::is_buffered) {  // after the close() its slot may name an item that is gone
         if (this->channel_.is_closed()) return this->stop_for_good(std::make_exception_ptr(queue_shut_down()));
@@ -140,15 +137,15 @@ class receiver : public fibers::detail::boost_channel_end<Channel> {
       } catch (...) {
         return this->stop_for_good(std::current_exception());
       }
+      fibers::detail::owed_wakes woken;
       guard.lock();
-      auto* const first = static_cast<getter*>(this->waiting_.claim_first());
+      auto* const first = this->waiting_.notify_first(woken);
       if (first == nullptr) {
         left_.emplace(std::move(*item));
         return this->stop(guard);
       }
       first->item.emplace(std::move(*item));
       guard.unlock();
-      wake(*first);
     }
   }
 

@@ -22,14 +22,27 @@
 #include <optional>
 #include <utility>
 
+namespace fibers::detail {
+
+template <class Channel>
+struct boost_putter : wait_entry {
+  using value_type = typename Channel::value_type;
+  boost_putter(waiter& w, value_type& what) noexcept : wait_entry(w), item(what) {}
+  value_type& item;
+  bool taken = false;
+};
+
+}  // namespace fibers::detail
+
 namespace fibers::boost_fiber {
 
 /// Puts items into a channel: within tasks of one loop, which must be over before it goes. The channel may have other
 /// producers and outlives it. It has one item in its hands while there is no room in the channel; so a channel has room
 /// for one more with it than without.
 template <class Channel>
-class sender : public fibers::detail::boost_channel_end<Channel> {
-  using base = fibers::detail::boost_channel_end<Channel>;
+class sender : public fibers::detail::boost_channel_end<Channel, fibers::detail::boost_putter<Channel>> {
+  using putter = fibers::detail::boost_putter<Channel>;
+  using base = fibers::detail::boost_channel_end<Channel, putter>;
 
  public:
   using value_type = typename base::value_type;
@@ -50,10 +63,10 @@ class sender : public fibers::detail::boost_channel_end<Channel> {
     this->check_end();
     if (this->channel_.is_closed()) throw queue_shut_down();
     if (this->busy_) {
-      fibers::detail::waiter w(self, place);
-      putter mine(w, item);
-      this->waiting_.template wait<fibers::detail::suspend_for_outside>(guard, mine);
-      if (!mine.taken) this->throw_end();
+      fibers::detail::outside_wait const outside(self);
+      fibers::detail::simple_waiter<putter> w(self, place, this->waiting_, item);
+      w.wait(guard);
+      if (!w.taken) this->throw_end();
       return;
     }
     held_.emplace(std::move(item));
@@ -76,8 +89,9 @@ class sender : public fibers::detail::boost_channel_end<Channel> {
     auto& self = fibers::detail::enter(place);
     std::unique_lock guard(this->lock_);
     if (this->busy_) {
-      fibers::detail::waiter w(self, place);
-      this->at_rest_.template wait<fibers::detail::suspend_for_outside>(guard, w);
+      fibers::detail::outside_wait const outside(self);
+      fibers::detail::simple_waiter<> w(self, place, this->at_rest_);
+      w.wait(guard);
       guard.lock();
     }
     this->check_end();
@@ -92,12 +106,6 @@ class sender : public fibers::detail::boost_channel_end<Channel> {
   }
 
  private:
-  struct putter : fibers::detail::wait_entry {
-    putter(fibers::detail::waiter& w, value_type& what) noexcept : wait_entry(w), item(what) {}
-    value_type& item;
-    bool taken = false;
-  };
-
   // Straight into the channel. Boost.Fiber moves the item only if it takes it.
   bool put_now(value_type& item) {
     if constexpr (base::is_buffered) {
@@ -124,13 +132,12 @@ class sender : public fibers::detail::boost_channel_end<Channel> {
       } catch (...) {
         return this->stop_for_good(std::current_exception());
       }
+      fibers::detail::owed_wakes woken;
       std::unique_lock guard(this->lock_);
-      auto* const first = static_cast<putter*>(this->waiting_.claim_first());
+      auto* const first = this->waiting_.notify_first(woken);
       if (first == nullptr) return this->stop(guard);
       held_.emplace(std::move(first->item));
       first->taken = true;
-      guard.unlock();
-      wake(*first);
     }
   }
 

@@ -19,6 +19,7 @@
 #include <chrono>
 #include <cstddef>
 #include <fibers/asio/io_context.hpp>
+#include <fibers/detail/engine/request.hpp>
 #include <fibers/detail/engine/suspend.hpp>
 #include <fibers/detail/engine/task_state.hpp>
 #include <fibers/detail/engine/waiter.hpp>
@@ -63,7 +64,7 @@ class asio_signal {
 };
 
 /// The part that does not depend on what the operation gives.
-class asio_operation_base : public told_waiter, private asio_told_operation {
+class asio_operation_base : public waiter, private asio_told_operation {
  public:
   asio_operation_base(asio_operation_base const&) = delete;
   asio_operation_base& operator=(asio_operation_base const&) = delete;
@@ -94,7 +95,7 @@ class asio_operation_base : public told_waiter, private asio_told_operation {
   }
 
  protected:
-  asio_operation_base() : told_waiter(begin(), asio_place, &tell) {}
+  asio_operation_base() : waiter(begin(), asio_place) {}
   ~asio_operation_base() = default;
 
   /// Before the operation is under way, so that requests to cancel can reach it.
@@ -107,15 +108,17 @@ class asio_operation_base : public told_waiter, private asio_told_operation {
 
   /// The initiation threw, but may have passed the handler on before.
   void end_failed() noexcept {
-    if (shares_.count() > 1) tell(*this);
+    if (shares_.count() > 1) tell();
     sleep();
   }
 
   void sleep() noexcept {
     // A request that came while the operation was begun found nobody asleep to tell.
-    if (shares_.count() > 1 && has_request(task())) tell(*this);
-    if (!shares_.remove()) [[maybe_unused]]
-      auto const notified = suspend_for_outside(*this);
+    if (shares_.count() > 1 && has_request(task())) tell();
+    if (!shares_.remove()) {
+      outside_wait const outside(task());
+      static_cast<void>(suspend(*this));  // notified: no other party may claim it
+    }
     asio_told_operation::unlink();
   }
 
@@ -156,10 +159,12 @@ class asio_operation_base : public told_waiter, private asio_told_operation {
   }
   share take_share() noexcept { return share(shares_.add_to_others() ? this : nullptr); }
 
-  // A request to cancel has come.
-  static void tell(told_waiter& w) noexcept {
-    auto& self = static_cast<asio_operation_base&>(w);
-    if (!std::exchange(self.told_, true)) self.end_(self);
+  answer on_cancel() noexcept final {
+    tell();
+    return answer::told;
+  }
+  void tell() noexcept {
+    if (!std::exchange(told_, true)) end_(*this);
   }
   // Whatever kind of end the operation can have: each kind leaves the choice to it.
   static void end_here(asio_operation_base& self) noexcept {

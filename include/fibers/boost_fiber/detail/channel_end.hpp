@@ -28,7 +28,15 @@ namespace fibers {
 
 namespace detail {
 
-template <class Channel>
+/// The wait of a destructor for the Boost fiber to be through.
+class at_rest_waiter final : public list_waiter<> {
+ public:
+  using list_waiter::list_waiter;
+  answer on_cancel() noexcept override { return answer::keep; }
+};
+
+/// `Entry`: what the tasks that wait for the Boost fiber to give or take an item have in its list.
+template <class Channel, class Entry>
 class boost_channel_end {
  public:
   using value_type = typename Channel::value_type;
@@ -62,13 +70,12 @@ class boost_channel_end {
 
   /// The Boost fiber is through, and tells those who still wait. Its last touch.
   void stop(std::unique_lock<spinlock>& lock) noexcept {
-    wait_list let_go;
-    waiting_.claim_all_into(let_go);
-    at_rest_.claim_all_into(let_go);
+    owed_wakes woken;
+    waiting_.notify_all(woken);
+    at_rest_.notify_all(woken);
     auto const outside = outside_;
     busy_ = false;
     lock.unlock();
-    let_go.wake_all();
     outside->wake();
   }
   /// The same when there is nothing more to do, ever.
@@ -94,8 +101,9 @@ class boost_channel_end {
     std::unique_lock guard(lock_);
     if (!busy_) return;
     if (auto* const self = running_task()) {
-      waiter w(*self, place_, on_cancel::hold);
-      [[maybe_unused]] auto const how = at_rest_.sleep<suspend_for_outside>(guard, w);
+      outside_wait const outside(*self);
+      at_rest_waiter w(*self, place_, at_rest_);
+      static_cast<void>(w.sleep(guard));
       return;
     }
     while (busy_) {  // the loop is over
@@ -109,9 +117,9 @@ class boost_channel_end {
   boost::source_location const place_;
   spinlock lock_;
   bool busy_ = false;
-  std::exception_ptr end_;  // queue_shut_down once the channel was found closed
-  wait_list waiting_;       // for the Boost fiber to give or take an item
-  wait_list at_rest_;       // for it to be through
+  std::exception_ptr end_;           // queue_shut_down once the channel was found closed
+  wait_list<Entry> waiting_{lock_};  // for the Boost fiber to give or take an item
+  wait_list<> at_rest_{lock_};       // for it to be through
   std::shared_ptr<boost_sleeper> const outside_ = std::make_shared<boost_sleeper>();  // the same, once the loop is over
 };
 

@@ -9,11 +9,48 @@
 //   it waits for an operation (asio)            that is asked to end; the wait goes on, and the request stays pending
 //   anything else                               the request stays pending for the next suspension point
 
+#include <cstddef>
 #include <cstdint>
 #include <fibers/detail/engine/task_state.hpp>
+#include <fibers/detail/engine/waiter.hpp>
 #include <span>
 
 namespace fibers::detail {
+
+/// The tasks to which a wait forwards requests while it goes on. Used on the waiting task's own thread.
+struct awaited_tasks {
+  std::span<task_state* const> tasks;
+  bool forwarded = false;      ///< was a request forwarded?
+  cancelled_error error = {};  ///< the latest that was
+
+  // While a request is on its way inwards (request.cpp):
+  task_state* sleeper = nullptr;
+  std::uint32_t deliveries_before = 0;  // of the sleeper's requests
+  awaited_tasks* back = nullptr;
+  std::size_t next = 0;
+  bool on_path = false;
+  bool accepted = false;
+};
+
+/// A wait for other tasks.
+class forwarding_waiter final : public waiter {
+ public:
+  forwarding_waiter(task_state& task, boost::source_location const& place, std::span<task_state* const> tasks) noexcept
+      : waiter(task, place), awaited_{.tasks = tasks} {}
+
+  answer on_cancel() noexcept override { return answer::forward; }
+  awaited_tasks* awaited() noexcept override { return &awaited_; }
+
+ private:
+  awaited_tasks awaited_;
+};
+
+/// The wait of a destructor, for what must end first.
+class uncancellable_waiter final : public waiter {
+ public:
+  using waiter::waiter;
+  answer on_cancel() noexcept override { return answer::keep; }
+};
 
 /// One act of cancelling. It asks each task once, however many ways lead to that task, so that its cost is linear in
 /// the tasks that it reaches.
@@ -61,6 +98,17 @@ class wait_path {
   task_state* slow_;
   bool odd_ = false;
 };
+
+/// Would enter() throw a request of this task, which is the running one?
+bool has_request(task_state& task) noexcept;
+
+/// After take_request(): the request stays pending, since the wait had completed after all.
+void put_request_back(task_state& task) noexcept;
+
+/// Enters a scope of the running task.
+void enter_scope(task_state& task, cancel_scope& scope) noexcept;
+/// Leaves it; see cancel_state::leave().
+bool leave_scope(task_state& task, cancel_scope& scope) noexcept;
 
 /// Decides about what is pending. The task's own thread; it is not running.
 void serve_request(task_state& task, cancel_round const& round) noexcept;

@@ -1,52 +1,68 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// The door: the only way out of a running fiber. Every wait comes through suspend(); yield_now() is the same with the
-// claim made before.
+// The suspension primitive: the only way out of a running task. Every wait comes through suspend(); yield_now() is the
+// same without a wait.
+//
+// A function that may suspend calls enter() first, and looks at the state of what it waits for only after it:
+//
+//   auto& self = enter(place);          // a pending cancellation is thrown here
+//   std::unique_lock guard(lock_);
+//   if (ready_) return;
+//   simple_waiter<> w(self, place, waiters_);
+//   w.wait(guard);                      // links, unlocks, suspends; throws if it was cancelled
+//
+// Next: request.hpp.
 
 #include <boost/assert/source_location.hpp>
-#include <fibers/detail/engine/task_state.hpp>
 #include <fibers/detail/engine/waiter.hpp>
+#include <fibers/error.hpp>
 
 namespace fibers::detail {
 
-/// The running task, or null: outside of a loop, or in a callback, which runs between tasks.
+struct cancel_scope;
+
+/// The running task. Returns null outside of a loop, and in a callback, which runs between tasks.
 task_state* running_task() noexcept;
 
-/// The running task; throws invalid_state_error, saying what to do, if there is none.
+/// The running task. Throws invalid_state_error with advice if there is none.
 task_state& this_task_state(boost::source_location const& place);
 
-/// What every function that may suspend does first: throws a pending request, if it can be thrown here. Returns the
-/// running task. May suspend: a task that has done hundreds of operations which did not have to wait yields before the
-/// next one. The caller therefore looks at the state of what it waits for only after this, and holds no spinlock.
+/// Throws a pending cancellation that can be delivered here. Returns the running task.
+///
+/// May suspend: a task that has done hundreds of operations which did not have to wait yields before the next one. The
+/// caller holds no spinlock.
 task_state& enter(boost::source_location const& place);
 
-/// The same for a function that suspends in any case.
+/// As enter(), for a function that suspends in any case. Does not suspend.
 task_state& enter_without_yield(boost::source_location const& place);
 
-/// enter() for this_task::checkpoint(): yields more often.
+/// As enter(), for this_task::checkpoint(): yields more often.
 void checkpoint(boost::source_location const& place);
 
-/// Has this task, which is the running one, a request that enter() would throw?
-bool has_request(task_state& task) noexcept;
-
-/// Stops the running fiber until somebody has claimed `w` and woken it. Throws nothing, since the caller has to take
-/// its waiter off all lists first; then it calls settle().
+/// Suspends the running task until `w`, which is its own, was claimed and woken. Returns the claim. Does not throw.
 [[nodiscard]] claim suspend(waiter& w) noexcept;
 
-/// The same for what comes from outside of the loop: another thread, the system. Until then nothing is a deadlock, and
-/// virtual time passes as real time does.
-[[nodiscard]] claim suspend_for_outside(waiter& w) noexcept;
+/// While it lives, the task waits for something outside of its loop: another thread, the system. Until then nothing is
+/// a deadlock, and virtual time passes as real time does.
+class outside_wait {
+ public:
+  explicit outside_wait(task_state& task) noexcept;
+  outside_wait(outside_wait const&) = delete;
+  outside_wait& operator=(outside_wait const&) = delete;
+  ~outside_wait();
 
-/// Spends the request of a task whose wait was cancelled: the caller throws it.
+ private:
+  task_state& task_;
+};
+
+/// Delivers the pending cancellations of a task whose wait was cancelled: the caller throws what is returned.
 [[nodiscard]] cancelled_error take_request(task_state& task) noexcept;
-/// It stays pending instead: the caller returns, having found that it has what it waited for.
-void put_request_back(task_state& task) noexcept;
 [[noreturn]] void throw_lost_wait(task_state& task, claim how);
 
-/// How a wait ended: throws the request if it was cancelled, deadlock_error if it was closed, invalid_state_error if
-/// what it waited for is gone. A part of its caller, since each frame between a throw and its handler costs 130 ns, and
-/// one with something to destroy 400 ns.
+/// Throws if a wait did not end by what the task waited for: cancelled_error, deadlock_error, or invalid_state_error if
+/// that was destroyed. Inlined into its caller, since each frame between a throw and its handler costs 130 ns, and one
+/// with something to destroy 400 ns.
 [[gnu::always_inline]] inline void settle(task_state& task, claim how) {
   if (how == claim::notified) [[likely]]
     return;
@@ -54,16 +70,10 @@ void put_request_back(task_state& task) noexcept;
   throw_lost_wait(task, how);
 }
 
-/// Lets every task run that is ready now. Enters by itself.
+/// Yields to all tasks that are ready now. A cancellation point of its own.
 void yield_now(boost::source_location const& place);
 
-/// For who has claimed `w`: makes its task ready. The last touch: the waiter may be gone when this returns. Any thread.
+/// Makes the task of a claimed waiter ready. The last touch: the waiter may be gone when this returns. Thread-safe.
 void wake(waiter& w) noexcept;
-inline void wake(wait_entry& entry) noexcept { wake(entry.sleeper); }
-
-/// Enters a scope of the running task.
-void enter_scope(task_state& task, cancel_scope& scope) noexcept;
-/// Leaves it; see cancel_state::leave().
-bool leave_scope(task_state& task, cancel_scope& scope) noexcept;
 
 }  // namespace fibers::detail

@@ -1,22 +1,30 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// The one fair queue under every primitive: first come, first served, and who leaves loses its place and nothing else.
+// The FIFO list of waiters under every primitive. It is guarded by the lock of its primitive.
 //
-// Guarded by the lock of the primitive it belongs to. Who gives something (an item, a permit, a lock) takes the first
-// entry that can still be claimed, gives while holding the lock, and wakes it after. An entry whose waiter was
-// cancelled is found claimed, and is passed over; so what is given always reaches somebody, or stays. Who takes an
-// entry off says so in it, as the last touch if it could not be claimed: its sleeper then does not look for the list.
+//   waiting task: lock; link; unlock; suspend
+//   notifier:     lock; claim the first, unlink it, hand over; unlock; wake
+//   canceller:    claim; lock; unlink, the primitive's own step (left()); unlock; wake
 //
-//   sleeper:   lock; push; unlock; sleep;              if it was not notified: lock; off the list
-//   notifier:  lock; claim the first; give; unlock; wake
-//   canceller: claim; wake
+// Invariant: a linked waiter that is claimed is being withdrawn at this moment, by a thread that is about to take the
+// lock. A notifier passes over it. The destructor takes the lock and waits until no waiter is linked. This closes the
+// races in which a woken task destroys the primitive:
 //
-// The lock is given up before the wake: whoever is woken may destroy the primitive.
+//   thread 1 (notifier)      thread 2 (woken task)          thread 3 (canceller)
+//   lock                                                    claim its waiter
+//   claim the first waiter
+//   unlock; wake             destructor: lock, its waiter
+//                            is linked: unlock, try again   lock; unlink; unlock (last touch); wake
+//                            lock; the list is empty
+//
+// A task that found the primitive's state without the lock (event::is_set) waits for the notifier's unlock in the same
+// way. The lock is released before a wake, since the woken task may run at once on another thread.
+//
+// Next: suspend.hpp.
 
-#include <atomic>
+#include <boost/assert.hpp>
 #include <boost/intrusive/list.hpp>
-#include <cstddef>
 #include <fibers/detail/engine/suspend.hpp>
 #include <fibers/detail/engine/waiter.hpp>
 #include <fibers/detail/parts/spinlock.hpp>
@@ -24,141 +32,159 @@
 
 namespace fibers::detail {
 
+/// A place in one list. Primitives derive from it to add what is handed over.
+struct wait_entry : boost::intrusive::list_base_hook<> {
+  explicit wait_entry(waiter& w) noexcept : owner(w) {}
+  wait_entry(wait_entry const&) = delete;
+  wait_entry& operator=(wait_entry const&) = delete;
+
+  waiter& owner;
+  bool linked = false;  // in a wait_list
+};
+
+/// Claimed waiters that are to be woken: its destructor wakes them in FIFO order. Declare it before the lock's guard,
+/// so that it is destroyed after the lock was released.
+class owed_wakes {
+ public:
+  owed_wakes() = default;
+  owed_wakes(owed_wakes const&) = delete;
+  owed_wakes& operator=(owed_wakes const&) = delete;
+  ~owed_wakes() {
+    while (!entries_.empty()) {
+      auto& first = entries_.front();
+      entries_.pop_front();
+      wake(first.owner);
+    }
+  }
+  void add(wait_entry& claimed) noexcept { entries_.push_back(claimed); }
+
+ private:
+  boost::intrusive::list<wait_entry, boost::intrusive::constant_time_size<false>> entries_;
+};
+
 enum class place_in_line : bool { last, first };
 
+template <class Entry = wait_entry>
 class wait_list {
-  struct is_claimed {
-    bool operator()(wait_entry const& entry) const noexcept { return entry.sleeper.claimed() != claim::none; }
-  };
-
  public:
-  wait_list() = default;
+  /// Guarded by this lock, which must outlive the list. All functions but the constructor and the destructor require
+  /// it.
+  explicit wait_list(spinlock& lock) noexcept : lock_(lock) {}
   wait_list(wait_list const&) = delete;
   wait_list& operator=(wait_list const&) = delete;
-  /// Whoever still waits is woken, and gets an invalid_state_error.
-  ~wait_list();
+  /// Wakes the waiters that are left: their waits throw invalid_state_error.
+  ~wait_list() {
+    while (!close()) spinlock::yield();
+  }
 
   bool empty() const noexcept { return entries_.empty(); }
 
-  /// Takes out and claims the first that can be claimed; null if there is none. The caller owes it a wake().
-  [[nodiscard]] wait_entry* claim_first() noexcept {
-    while (auto* const first = pop()) {
-      bool const claimed = first->sleeper.try_claim(claim::notified);
-      orphan(*first);
-      if (claimed) return first;
-    }
-    return nullptr;
-  }
-
-  /// The first that nobody had claimed just now; null if there is none. For those who must see what it wants before
-  /// they can say whether it gets it: then claim_first() takes it, or the one after it. Those before it are off, so if
-  /// they were in the way of the others, it is now the caller who must look after these.
-  wait_entry* first() noexcept {
-    while (!entries_.empty()) {
-      auto& first = entries_.front();
-      if (!is_claimed()(first)) return &first;
-      entries_.pop_front();
-      orphan(first);
-    }
-    return nullptr;
-  }
-
-  /// Takes out and claims, from the front on, those whose turn `may_have(entry)` says it is, and calls take(entry) for
-  /// each. The caller owes them a wake(), through `served`, without the lock.
-  template <class MayHave, class Take>
-  void serve(wait_list& served, MayHave may_have, Take take) noexcept {
-    for (auto* next = first(); next != nullptr && may_have(*next); next = first()) {
-      remove(*next);
-      bool const claimed = next->sleeper.try_claim(claim::notified);  // else it was cancelled just now
-      orphan(*next);
-      if (!claimed) continue;
-      take(*next);
-      served.push(*next);
-    }
-  }
-
-  /// Is there an entry that is not claimed? Amortised O(1): of the claimed entries in front only the first stays. It
-  /// was cancelled, and when its task runs, that task serves the other waiters on behalf of all entries that were
-  /// removed.
-  bool anybody() noexcept {
-    auto next = entries_.begin();
-    if (next == entries_.end()) return false;
-    if (!is_claimed()(*next)) return true;
-    for (++next; next != entries_.end() && is_claimed()(*next);) {
-      auto& claimed = *next;
-      next = entries_.erase(next);
-      orphan(claimed);
-    }
-    return next != entries_.end();
-  }
-
-  /// The number of entries, with those that were cancelled and whose tasks have not run since. O(1).
-  std::size_t size() const noexcept { return entries_.size(); }
-
-  /// The number of entries that are not claimed; removes the others. O(n).
-  std::size_t count() noexcept {
-    entries_.remove_and_dispose_if(is_claimed(), [](wait_entry* entry) { orphan(*entry); });
-    return entries_.size();
-  }
-
-  /// Takes out the first; null if there is none. For those who give it something whether or not it was cancelled; if it
-  /// was, they orphan() it.
-  wait_entry* pop() noexcept {
-    if (entries_.empty()) return nullptr;
-    auto& first = entries_.front();
-    entries_.pop_front();
-    return &first;
-  }
-
-  /// Takes out and claims all that can be claimed. The caller owes them a wake(), through this list, without the lock.
-  void claim_all_into(wait_list& claimed) noexcept {
-    while (auto* const entry = claim_first()) claimed.entries_.push_back(*entry);
-  }
-  void wake_all() noexcept {
-    while (!entries_.empty()) {
-      auto& first = entries_.front();
-      entries_.pop_front();
-      wake(first);
-    }
-  }
-
-  static void orphan(wait_entry& entry) noexcept {
-    entry.orphaned.store(true, std::memory_order_release);  // its sleeper sees it off the list, and may be gone
-  }
-
-  void push(wait_entry& entry) noexcept { entries_.push_back(entry); }
-  void remove(wait_entry& entry) noexcept {
-    if (entry.is_linked()) entries_.erase(entries_.iterator_to(entry));
-  }
-
-  /// Stands in the list, at its end as a rule, until it is claimed; `lock` is given up meanwhile. If it was notified,
-  /// `lock` is not held afterwards, and nothing of the primitive may be touched, since it may be gone. Else the entry
-  /// is off the list, and `lock` is held, unless the primitive is gone. `Suspend` is suspend, or suspend_for_outside
-  /// for what comes from there.
-  template <claim (*Suspend)(waiter&) noexcept = suspend>
-  [[nodiscard]] claim sleep(std::unique_lock<spinlock>& lock, wait_entry& entry,
-                            place_in_line where = place_in_line::last) noexcept {
+  void link(Entry& entry, place_in_line where = place_in_line::last) noexcept {
     entries_.insert(where == place_in_line::last ? entries_.end() : entries_.begin(), entry);
-    lock.unlock();
-    auto const how = Suspend(entry.sleeper);
-    if (how != claim::notified && !entry.orphaned.load(std::memory_order_acquire)) {
-      lock.lock();
-      remove(entry);
-    }
-    return how;
+    entry.linked = true;
+  }
+  void unlink(Entry& entry) noexcept {
+    BOOST_ASSERT(entry.linked);
+    entries_.erase(entries_.iterator_to(entry));
+    entry.linked = false;
   }
 
-  /// The same for who has nothing to set right: `lock` is not held afterwards. Throws the request if it was cancelled;
-  /// then nothing was given. Call enter() first.
-  template <claim (*Suspend)(waiter&) noexcept = suspend>
-  void wait(std::unique_lock<spinlock>& lock, wait_entry& entry, place_in_line where = place_in_line::last) {
-    auto const how = sleep<Suspend>(lock, entry, where);
-    if (lock.owns_lock()) lock.unlock();
-    settle(entry.sleeper.task(), how);
+  /// Claims and unlinks the first waiter that no other party has claimed, if it may have what there is: may(entry).
+  /// Returns null if there is none, or if it may not: no waiter behind it is looked at.
+  template <class May>
+  Entry* notify_first(owed_wakes& woken, May may) noexcept {
+    for (auto next = entries_.begin(); next != entries_.end();) {
+      auto& entry = *next++;
+      if (entry.owner.claimed() != claim::none) continue;
+      if (!may(entry)) return nullptr;
+      if (claim_and_unlink(entry, claim::notified, woken)) return &entry;
+    }
+    return nullptr;
   }
+  Entry* notify_first(owed_wakes& woken) noexcept {
+    return notify_first(woken, [](Entry&) { return true; });
+  }
+
+  /// Calls visit(entry) for each waiter, also for those that are being withdrawn, and then claims it if it can be.
+  template <class Visit>
+  void notify_all(owed_wakes& woken, Visit visit, claim reason = claim::notified) noexcept {
+    for (auto next = entries_.begin(); next != entries_.end();) {
+      auto& entry = *next++;
+      visit(entry);
+      claim_and_unlink(entry, reason, woken);
+    }
+  }
+  void notify_all(owed_wakes& woken) noexcept {
+    notify_all(woken, [](Entry&) {});
+  }
+
+  spinlock& lock() const noexcept { return lock_; }
 
  private:
-  boost::intrusive::list<wait_entry> entries_;
+  bool claim_and_unlink(Entry& entry, claim reason, owed_wakes& woken) noexcept {
+    if (!entry.owner.try_claim(reason)) return false;
+    unlink(entry);
+    woken.add(entry);
+    return true;
+  }
+  // False: withdrawals are under way.
+  bool close() noexcept {
+    owed_wakes woken;
+    std::scoped_lock const guard(lock_);
+    notify_all(
+        woken, [](Entry&) {}, claim::destroyed);
+    return entries_.empty();
+  }
+
+  spinlock& lock_;
+  boost::intrusive::list<Entry, boost::intrusive::constant_time_size<false>> entries_;
+};
+
+/// The wait of a task in one list.
+template <class Entry = wait_entry>
+class list_waiter : public waiter, public Entry {
+ public:
+  /// The other arguments are the entry's.
+  template <class... Arguments>
+  list_waiter(task_state& task, boost::source_location const& place, wait_list<Entry>& list,
+              Arguments&&... arguments) noexcept
+      : waiter(task, place), Entry(static_cast<waiter&>(*this), arguments...), list_(list) {}
+
+  /// Links it, releases `guard`, which is the lock of the list, and suspends. Afterwards the waiter is unlinked, and
+  /// nothing of the primitive is touched. The caller has called enter().
+  [[nodiscard]] claim sleep(std::unique_lock<spinlock>& guard, place_in_line where = place_in_line::last) noexcept {
+    list_.link(*this, where);
+    guard.unlock();
+    return suspend(*this);
+  }
+  /// As sleep(); throws if the wait did not end by what the task waited for.
+  void wait(std::unique_lock<spinlock>& guard, place_in_line where = place_in_line::last) {
+    settle(task(), sleep(guard, where));
+  }
+
+  void withdraw() noexcept override {
+    owed_wakes woken;
+    std::scoped_lock const guard(list_.lock());
+    list_.unlink(*this);
+    left(woken);
+  }
+
+ protected:
+  ~list_waiter() = default;
+
+ private:
+  /// The primitive's own step after this waiter was withdrawn. Under its lock; other waiters may be claimed into
+  /// `woken`.
+  virtual void left(owed_wakes&) noexcept {}
+
+  wait_list<Entry>& list_;
+};
+
+/// For primitives that have nothing to do when a waiter leaves.
+template <class Entry = wait_entry>
+class simple_waiter final : public list_waiter<Entry> {
+ public:
+  using list_waiter<Entry>::list_waiter;
 };
 
 }  // namespace fibers::detail

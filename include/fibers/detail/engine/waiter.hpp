@@ -1,76 +1,52 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// One wait of one task: it lives on the sleeper's stack, from before the sleeper can be found until after it has run
+// One wait of one task. It lives on the waiting task's stack, from before another party can find it until the task runs
 // again.
 //
-//   armed --claim--> notified | cancelled | closed
+//   armed --claim--> notified | cancelled | closed | destroyed
 //
-// Whoever wants to end the wait claims it: the one who has what it waits for, a timer, a canceller, a closing loop.
-// Exactly one claim succeeds, and its maker owes the sleeper a wake(), as its last touch; losers change nothing. The
-// sleeper takes itself off every list it stands in before its waiter goes, so that a late loser never finds a dead one.
+// Several parties may want to end a wait: the one that has what the task waits for, a timer, a canceller, a destructor.
+// Each tries to claim it, and exactly one succeeds; the others change nothing. The claimer takes the waiter off
+// everything in which it is linked, and then calls wake() exactly once, as its last touch. So the woken task touches
+// nothing of what it waited for, and a party that comes late never finds a waiter that is gone.
+//
+// Next: wait_list.hpp.
 
 #include <atomic>
 #include <boost/assert/source_location.hpp>
-#include <boost/intrusive/list_hook.hpp>
 #include <cstdint>
 #include <fibers/detail/parts/spinlock.hpp>
-#include <fibers/error.hpp>
-#include <span>
 
 namespace fibers::detail {
 
 class task_state;
+struct awaited_tasks;
 
 enum class claim : std::uint8_t {
-  none,       ///< armed: nobody has claimed it yet
-  notified,   ///< what it waited for has come
-  cancelled,  ///< a request to cancel took the wait back
-  closed,     ///< nothing can end this wait any more (a deadlock)
-  destroyed,  ///< what it waited for is gone
+  none,       ///< armed
+  notified,   ///< what the task waited for has come
+  cancelled,  ///< a cancellation request was delivered to the wait
+  closed,     ///< nothing can end the wait any more (a deadlock)
+  destroyed,  ///< what the task waited for was destroyed
 };
 
-/// What a wait does with a request to cancel.
-enum class on_cancel : std::uint8_t {
-  withdraw,  ///< it ends, and the request is thrown
-  tell,      ///< it goes on, and so the request stays pending; but what is waited for is told of it (told_waiter)
-  hold,      ///< the request stays pending: a destructor waits for what must end first
+/// What a wait does with a cancellation request.
+enum class answer : std::uint8_t {
+  withdraw,  ///< it ends, and throws the request
+  forward,   ///< it goes on; the request goes to the tasks that are waited for: awaited()
+  told,      ///< it goes on, and the request stays pending; the operation that is waited for has been asked to end
+  keep,      ///< it goes on, and the request stays pending: a destructor waits for what must end first
 };
 
-/// The tasks to which a wait passes requests on; it goes on itself. Used on the sleeper's own thread.
-struct awaited_tasks {
-  std::span<task_state* const> tasks;
-  bool passed = false;         ///< was a request passed on?
-  cancelled_error error = {};  ///< the latest that was
-
-  // While a request is under way inwards (request.cpp):
-  task_state* sleeper = nullptr;
-  std::uint32_t deliveries_before = 0;  // of the sleeper's requests
-  awaited_tasks* back = nullptr;
-  std::size_t next = 0;
-  bool on_path = false;
-  bool accepted = false;
-};
-
-class waiter;
-
-/// A place in one wait list. Most waits have one, the waiter itself; one that stands in several lists has more.
-struct wait_entry : boost::intrusive::list_base_hook<> {
-  explicit wait_entry(waiter& w) noexcept : sleeper(w) {}
-  wait_entry(wait_entry const&) = delete;
-  wait_entry& operator=(wait_entry const&) = delete;
-
-  waiter& sleeper;
-  std::atomic<bool> orphaned = false;  // taken off its list, which may be gone
-};
-
-class waiter : public wait_entry {
+class waiter {
  public:
-  /// Of the running task, which is what will be woken. `place` must live as long.
-  waiter(task_state& task, boost::source_location const& place, on_cancel response = on_cancel::withdraw) noexcept
-      : wait_entry(*this), task_(task), place_(place), response_(response) {}
+  /// Of the running task, which is the one to be woken. `place` must live as long.
+  waiter(task_state& task, boost::source_location const& place) noexcept : task_(task), place_(place) {}
+  waiter(waiter const&) = delete;
+  waiter& operator=(waiter const&) = delete;
 
-  /// Any thread that may see this waiter. True for exactly one caller, who must then wake the task.
+  /// Returns true to exactly one caller, which then owes the task a wake(). Thread-safe.
   [[nodiscard]] bool try_claim(claim reason) noexcept {
     if (single_threaded()) {
       if (claim_.load(std::memory_order_relaxed) != claim::none) return false;
@@ -82,38 +58,41 @@ class waiter : public wait_entry {
   }
   claim claimed() const noexcept { return claim_.load(std::memory_order_relaxed); }
 
+  /// Answers a request that can be delivered. Called on the task's own thread while it is suspended, without locks.
+  virtual answer on_cancel() noexcept { return answer::withdraw; }
+  /// For answer::forward.
+  virtual awaited_tasks* awaited() noexcept { return nullptr; }
+
+  /// Takes the waiter off everything in which it is linked. Called by the claimer, without locks, before wake().
+  virtual void withdraw() noexcept {}
+  /// Does a claimer that has taken it off one list have to call withdraw() for others?
+  bool is_in_several_lists() const noexcept { return several_; }
+
   task_state& task() const noexcept { return task_; }
   boost::source_location const& place() const noexcept { return place_; }
-  on_cancel response() const noexcept { return response_; }
 
-  /// How many exceptions unwind the sleeper's stack: only requests of scopes that were entered since end its wait.
+  /// How many exceptions unwind the task's stack. Only a request of a scope that was entered since ends the wait.
   unsigned unwinding() const noexcept { return unwinding_; }
   void unwinding(unsigned exceptions) noexcept { unwinding_ = exceptions; }
 
-  /// Passes requests on instead of being withdrawn; null: does not.
-  awaited_tasks* awaited() const noexcept { return awaited_; }
-  void awaited(awaited_tasks& tasks) noexcept { awaited_ = &tasks; }
+ protected:
+  enum class lists : bool { one, several };
+  waiter(task_state& task, boost::source_location const& place, lists in) noexcept
+      : task_(task), place_(place), several_(in == lists::several) {}
+  ~waiter() = default;
 
  private:
   task_state& task_;
   boost::source_location const& place_;
-  awaited_tasks* awaited_ = nullptr;
   unsigned unwinding_ = 0;
   std::atomic<claim> claim_ = claim::none;
-  on_cancel response_;
+  bool const several_ = false;
 };
 
-/// The wait for something that cannot be let go of, such as an operation which uses the sleeper's memory. It may be
-/// asked to end soon, and then says itself how it ended.
-class told_waiter : public waiter {
+/// A wait that is linked in nothing, or whose task takes it off itself after the wake.
+class plain_waiter final : public waiter {
  public:
-  /// Called for each request, on the sleeper's own thread, while it sleeps. May claim this wait and wake it.
-  using function = void (*)(told_waiter&) noexcept;
-
-  told_waiter(task_state& task, boost::source_location const& place, function f) noexcept
-      : waiter(task, place, on_cancel::tell), tell(f) {}
-
-  function const tell;
+  using waiter::waiter;
 };
 
 }  // namespace fibers::detail

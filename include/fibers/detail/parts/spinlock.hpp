@@ -37,6 +37,9 @@ class spinlock {
   }
   void unlock() noexcept { locked_.store(false, std::memory_order_release); }
 
+  /// For a thread that waits, without the lock, for what another thread is about to do.
+  static void yield() noexcept;
+
  private:
   void wait() noexcept;
 
