@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSL-1.0
-"""Runs the built benchmarks and prints, as Markdown, what each costs beside its floor and its peer, and which bars are reached.
+"""Runs the built benchmarks and prints their costs as a Markdown table beside a floor and Boost.Fiber, then the rows
+that are above the project's targets.
 
 benchmarks/report.py FOLDER   (benchmarks/run without arguments calls it)
 
-All figures are medians. Those of one line come from one run, in which the benchmarks take turns; what is measured by the
-first run of a process only (memory) gets a process for each repetition.
+All figures are medians. The figures of one row come from one run, in which the benchmarks take turns. A benchmark that is
+valid only for the first run in a process (memory) gets a process for each repetition.
 """
 
 import json
@@ -57,8 +58,8 @@ def measure(folder):
     return {name: statistics.median(list_) for name, list_ in values.items()}
 
 
-def bars(m):
-    """What was measured, in which unit, its floor and its peer or None; then bars: a text, and what ours may be at most."""
+def rows(m):
+    """(what, unit, ours, floor or None, Boost.Fiber or None, targets), where a target is (text, upper bound for ours)."""
     one = m["our_cancel_parked"]
     cancel_floor = m["bare_throw"] + m["our_spawn/1"]
     thread = "in a program with threads: "
@@ -72,46 +73,47 @@ def bars(m):
          [("Boost.Fiber / 5", m["boost_spawn/1"] / 5)]),
         ("spawn + get, by the thousand", "ns", m["our_spawn/1000"], None, m["boost_spawn/1000"],
          [("Boost.Fiber / 5", m["boost_spawn/1000"] / 5)]),
-        ("cancel a parked task and join it; floor: throw/catch + spawn/get", "ns", one, cancel_floor, None,
+        ("cancel a parked task, and join it; floor: throw/catch + spawn/get", "ns", one, cancel_floor, None,
          [("1.5 × floor", 1.5 * cancel_floor)]),
-        ("cancel a task that has not started and join it", "ns", m["our_cancel_before_start"], None, None, []),
+        ("cancel a task that has not started, and join it", "ns", m["our_cancel_before_start"], None, None, []),
         ("for comparison: throw/catch", "ns", m["bare_throw"], None, None, []),
         ("for comparison: throw/catch through 5 frames", "ns", m["bare_throw/5"], None, None, []),
         ("… with destructors", "ns", m["bare_throw/5_destructors"], None, None, []),
-        ("100,000 parked, cancelled and joined, each", "ns", m["our_parked/100000"], None, None, [("2,000", 2000)]),
-        ("a million parked, cancelled and joined, each", "ns", m["our_parked/1000000"], one, None,
+        ("100,000 parked, cancelled and joined, per task", "ns", m["our_parked/100000"], None, None, [("2,000", 2000)]),
+        ("a million parked, cancelled and joined, per task; floor: one task", "ns", m["our_parked/1000000"], one, None,
          [("2 × one", 2 * one)]),
-        ("resident memory, each of a million parked", "B", m["our_parked/1000000 bytes_per_task"], None,
-         m["boost_parked/10000 bytes_per_task"], [("5 KiB", 5120)]),
-        ("skynet, each of a million leaves (Boost.Fiber: of 10,000)", "ns", m["our_skynet/1000000"], None,
+        ("resident memory per task, a million parked (Boost.Fiber: 10,000)", "B",
+         m["our_parked/1000000 bytes_per_task"], None, m["boost_parked/10000 bytes_per_task"], [("5 KiB", 5120)]),
+        ("skynet, per leaf of a million (Boost.Fiber: of 10,000)", "ns", m["our_skynet/1000000"], None,
          m["boost_skynet/10000"], [("250", 250)]),
         ("skynet, peak memory", "MiB", m["our_skynet/1000000 peak_MiB"], None, None, [("600", 600)]),
-        ("sleep and wake up, each of 100,000 (Boost.Fiber: of 10,000)", "ns", m["our_timers/100000"], None,
+        ("sleep and wake, per task of 100,000 (Boost.Fiber: of 10,000)", "ns", m["our_timers/100000"], None,
          m["boost_timers/10000"], [("1,500", 1500)]),
         ("round trip between threads", "ns", m["our_round_trip"], None, m["boost_round_trip"], [("5,000", 5000)]),
-        ("timeout that does not fire around a yield; floor: the yield", "ns", m["our_timeout"], m["our_yield_alone"], None,
+        ("timeout that does not fire, around a yield; floor: the yield", "ns", m["our_timeout"], m["our_yield_alone"], None,
          [("floor + 100", m["our_yield_alone"] + 100), ("45", 45)]),
-        ("group of 1,000 empty children, each; floor: spawn + get", "ns", m["our_group"], m["our_spawn/1000"], None, []),
+        ("group of 1,000 empty children, per child; floor: spawn + get", "ns", m["our_group"], m["our_spawn/1000"], None,
+         []),
         ("gather of 10", "ns", m["our_gather"], None, None, []),
-        ("group of 100,000 parked children, cancelled at once, each", "ns", m["our_group_cancelled/100000"], None, None,
+        ("group of 100,000 parked children, cancelled at once, per child", "ns", m["our_group_cancelled/100000"], None, None,
          [("2,000", 2000)]),
-        ("mutex, free: lock and unlock", "ns", m["our_mutex"], None, m["boost_mutex"],
+        ("mutex, uncontended: lock and unlock", "ns", m["our_mutex"], None, m["boost_mutex"],
          [("20", 20), ("Boost.Fiber", m["boost_mutex"])]),
         ("event: set, wait, clear", "ns", m["our_event"], None, None, [("20", 20)]),
-        ("semaphore, free: acquire and release", "ns", m["our_semaphore"], None, None, [("20", 20)]),
+        ("semaphore, uncontended: acquire and release", "ns", m["our_semaphore"], None, None, [("20", 20)]),
         ("queue with room: put and get", "ns", m["our_queue"], None, m["boost_queue"],
          [("2 × 20", 40), ("Boost.Fiber", m["boost_queue"])]),
-        ("mutex taken in turn by 2 tasks, two yields each", "ns", m["our_mutex_handover/2"], None,
+        ("mutex handed off between 2 tasks, two yields each", "ns", m["our_mutex_handover/2"], None,
          m["boost_mutex_handover/2"], [("Boost.Fiber", m["boost_mutex_handover/2"])]),
-        ("mutex taken in turn by 10 tasks, two yields each", "ns", m["our_mutex_handover/10"], None,
+        ("mutex handed off among 10 tasks, two yields each", "ns", m["our_mutex_handover/10"], None,
          m["boost_mutex_handover/10"], [("Boost.Fiber", m["boost_mutex_handover/10"])]),
-        ("queue of 1, a message", "ns", m["our_messages/1"], None, m["boost_messages/2"],
+        ("queue of 1, per message", "ns", m["our_messages/1"], None, m["boost_messages/2"],
          [("20", 20), ("Boost.Fiber", m["boost_messages/2"])]),
-        ("queue of 128, a message", "ns", m["our_messages/128"], None, m["boost_messages/128"],
+        ("queue of 128, per message", "ns", m["our_messages/128"], None, m["boost_messages/128"],
          [("6", 6), ("Boost.Fiber", m["boost_messages/128"])]),
-        ("queue of 1 between two threads, a message", "ns", m["our_messages_2_threads/1"], None,
+        ("queue of 1 between two threads, per message", "ns", m["our_messages_2_threads/1"], None,
          m["boost_messages_2_threads/2"], [("Boost.Fiber", m["boost_messages_2_threads/2"])]),
-        ("queue of 128 between two threads, a message", "ns", m["our_messages_2_threads/128"], None,
+        ("queue of 128 between two threads, per message", "ns", m["our_messages_2_threads/128"], None,
          m["boost_messages_2_threads/128"], [("Boost.Fiber", m["boost_messages_2_threads/128"])]),
         (thread + "switch, 2 tasks", "ns", m["threads our_yield/2"], None, None, []),
         (thread + "spawn + get", "ns", m["threads our_spawn/1"], None, None, []),
@@ -131,14 +133,16 @@ def machine():
 
 def main():
     measured = measure(sys.argv[1])
-    print(f"{machine()}; medians\n")
-    print("| what | unit | ours | floor | Boost.Fiber | at most | |")
-    print("|---|---|---:|---:|---:|---|---|")
-    for what, unit, ours, floor, peer, limits in bars(measured):
-        texts = [f"{text}: {number(limit)}" for text, limit in limits]
-        verdicts = ["reached" if ours <= limit else f"not reached ({ours / limit:.2f} ×)" for _, limit in limits]
-        cells = [what, unit, number(ours), number(floor), number(peer), "; ".join(texts), "; ".join(verdicts)]
-        print("| " + " | ".join(cells) + " |")
+    print(f"{machine()}; medians; ratio: Boost.Fiber / fibers\n")
+    print("| what | unit | fibers | floor | Boost.Fiber | ratio |")
+    print("|---|---|---:|---:|---:|---:|")
+    above = []
+    for what, unit, ours, floor, peer, targets in rows(measured):
+        ratio = f"{peer / ours:.1f}" if peer is not None else ""
+        print("| " + " | ".join([what, unit, number(ours), number(floor), number(peer), ratio]) + " |")
+        above += [f"{what}: {ours / limit:.2f} × its target ({text})" for text, limit in targets if ours > limit]
+    print("\nAbove target:" if above else "\nNo row is above its target.")
+    print("\n".join(above))
 
 
 main()

@@ -62,17 +62,17 @@ func handover(tasks int) func(int) {
 func main() {
 	runtime.GOMAXPROCS(1)
 	var mutex sync.Mutex
-	fmt.Printf("mutex, free: lock and unlock: %.1f\n", median(1000000, func(items int) {
+	fmt.Printf("mutex, uncontended: lock and unlock: %.1f\n", median(1000000, func(items int) {
 		for i := 0; i < items; i++ {
 			mutex.Lock()
 			mutex.Unlock()
 		}
 	}))
-	fmt.Printf("mutex taken in turn by 2 tasks, two yields each: %.1f\n", median(200000, handover(2)))
-	fmt.Printf("mutex taken in turn by 10 tasks, two yields each: %.1f\n", median(200000, handover(10)))
-	fmt.Printf("queue of 1, a message: %.1f\n", median(200000, messages(1)))
-	fmt.Printf("queue of 128, a message: %.1f\n", median(1000000, messages(128)))
+	fmt.Printf("mutex handed off between 2 tasks, two yields each: %.1f\n", median(200000, handover(2)))
+	fmt.Printf("mutex handed off among 10 tasks, two yields each: %.1f\n", median(200000, handover(10)))
+	fmt.Printf("queue of 1, per message: %.1f\n", median(200000, messages(1)))
+	fmt.Printf("queue of 128, per message: %.1f\n", median(1000000, messages(128)))
 	runtime.GOMAXPROCS(2)
-	fmt.Printf("queue of 1 between two threads, a message: %.1f\n", median(100000, messages(1)))
-	fmt.Printf("queue of 128 between two threads, a message: %.1f\n", median(500000, messages(128)))
+	fmt.Printf("queue of 1 between two threads, per message: %.1f\n", median(100000, messages(1)))
+	fmt.Printf("queue of 128 between two threads, per message: %.1f\n", median(500000, messages(128)))
 }

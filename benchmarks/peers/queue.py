@@ -54,12 +54,12 @@ async def free(items):
 
 
 async def main():
-    print(f"mutex, free: lock and unlock: {await median(100_000, free):.0f}")
+    print(f"mutex, uncontended: lock and unlock: {await median(100_000, free):.0f}")
     for tasks in (2, 10):
-        text = f"mutex taken in turn by {tasks} tasks, two yields each"
+        text = f"mutex handed off {'between' if tasks == 2 else 'among'} {tasks} tasks, two yields each"
         print(f"{text}: {await median(20_000, handover(tasks)):.0f}")
     for capacity in (1, 128):
-        print(f"queue of {capacity}, a message: {await median(20_000, messages(capacity)):.0f}")
+        print(f"queue of {capacity}, per message: {await median(20_000, messages(capacity)):.0f}")
 
 
 asyncio.run(main())
