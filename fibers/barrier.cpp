@@ -41,7 +41,7 @@ std::size_t barrier::arrive_and_wait(boost::source_location const& place) {
   arrival_waiter w(self, place, *this);
   auto const how = w.sleep(guard);
   if (w.round == round_state::passed && how == detail::claim::cancelled) {
-    detail::put_request_back(self);  // the round was complete before the arrival could be withdrawn
+    detail::put_requests_back(self);  // the round was complete before the arrival could be withdrawn
   } else {
     detail::settle(self, how);
   }

@@ -20,7 +20,7 @@ void condition_variable::wait(std::unique_lock<mutex>& lock, boost::source_locat
 
   // A request that comes from here on does not end the wait: the mutex must be locked first.
   std::optional<cancelled_error> request;
-  if (how == detail::claim::cancelled) request = detail::take_request(self);
+  if (how == detail::claim::cancelled) request = detail::deliver_requests(self);
   while (!lock.owns_lock()) {
     try {
       lock.lock();

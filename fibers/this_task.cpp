@@ -77,7 +77,7 @@ detail::task_state* sleep_until_due(time_point when, boost::source_location cons
 
 void sleep_until(time_point when, boost::source_location const& place) {
   if (when <= clock::now()) return detail::yield_now(place);
-  if (auto* const cancelled = sleep_until_due(when, place)) throw detail::take_request(*cancelled);
+  if (auto* const cancelled = sleep_until_due(when, place)) throw detail::deliver_requests(*cancelled);
 }
 
 detail::task_state* detail::sleep(duration length, boost::source_location const& place) {

@@ -21,7 +21,7 @@ LAYERS = [
      "detail/parts/context_switch", "detail/parts/timer", "detail/parts/timer_queue", "detail/parts/parker",
      "detail/parts/thread_parker", "detail/parts/inbox_entry", "detail/parts/inbox"],
     # 2 engine
-    ["detail/engine/waiter", "detail/engine/cancel_state", "detail/engine/unhandled", "detail/engine/task_state",
+    ["detail/engine/waiter", "detail/engine/stop_token_list", "detail/engine/cancel_state", "detail/engine/unhandled", "detail/engine/task_state",
      "detail/engine/task_body", "detail/engine/loop_watch", "detail/engine/this_loop", "detail/engine/loop",
      "detail/engine/request", "detail/engine/scheduler", "detail/engine/suspend", "detail/engine/wait_list",
      "detail/engine/signal_watch"],

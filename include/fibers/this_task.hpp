@@ -72,10 +72,10 @@ void sleep_until(time_point when, boost::source_location const& place = BOOST_CU
 template <class Rep, class Period>
 void sleep_for(std::chrono::duration<Rep, Period> length,
                boost::source_location const& place = BOOST_CURRENT_LOCATION) {
-  if (auto* const cancelled = detail::sleep(detail::to_duration(length), place)) throw detail::take_request(*cancelled);
+  if (auto* const cancelled = detail::sleep(detail::to_duration(length), place)) throw detail::deliver_requests(*cancelled);
 }
 inline void sleep_for(no_timeout_t, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
-  if (auto* const cancelled = detail::sleep(duration::max(), place)) throw detail::take_request(*cancelled);
+  if (auto* const cancelled = detail::sleep(duration::max(), place)) throw detail::deliver_requests(*cancelled);
 }
 
 }  // namespace fibers

@@ -10,9 +10,7 @@ using fibers::detail::cancel_state;
 
 namespace {
 
-void request(cancel_state& state, char const* message = "") {
-  state.request(state.outermost(), cancelled_error(message));
-}
+void request(cancel_state& state, char const* message = "") { state.post(state.outermost(), cancelled_error(message)); }
 
 // What a scope that is entered now measures itself against.
 unsigned level(cancel_state& state) {
@@ -52,10 +50,10 @@ TEST_CASE("cancel_state: requests that meet one that is pending are thrown with 
   CHECK_FALSE(state.deliverable());
 }
 
-TEST_CASE("cancel_state: requests that meet one that is taken are thrown with it, as the first", "[TASK-29]") {
+TEST_CASE("cancel_state: requests that meet a reserved one are delivered with it, as the first", "[TASK-29]") {
   cancel_state state;
   request(state, "a");
-  state.take();
+  state.reserve();
   CHECK_FALSE(state.deliverable());
   request(state, "b");
   CHECK(state.count() == 2);
@@ -89,9 +87,9 @@ TEST_CASE("cancel_state: uncancel to 0 drops what is pending, not before and not
 TEST_CASE("cancel_state: uncancel does not take back what a withdrawn wait will throw") {
   cancel_state state;
   request(state, "a");
-  state.take();
+  state.reserve();
   CHECK(state.uncancel() == 0);
-  CHECK(state.innermost().taken);
+  CHECK(state.innermost().reserved);
   CHECK(state.deliver().message() == "a");
 }
 
@@ -135,7 +133,7 @@ TEST_CASE("cancel_state: a scope that is left takes back its own request, pendin
   if (swallowed_before) request(state), state.deliver();
   cancel_scope scope;
   state.enter(scope, 0);
-  state.request(scope, cancelled_error("own"));
+  state.post(scope, cancelled_error("own"));
   if (delivered) CHECK(state.deliver().message() == "own");
   CHECK(state.leave(scope));
   CHECK_FALSE(state.deliverable());
@@ -148,9 +146,9 @@ TEST_CASE("cancel_state: of a scope's request and one from outside, the latter i
   cancel_state state;
   cancel_scope scope;
   state.enter(scope, 0);
-  if (own_first) state.request(scope, cancelled_error("own"));
+  if (own_first) state.post(scope, cancelled_error("own"));
   request(state, "outside");
-  if (!own_first) state.request(scope, cancelled_error("own"));
+  if (!own_first) state.post(scope, cancelled_error("own"));
   SECTION("delivered together") { CHECK(state.deliver().message() == "outside"); }
   SECTION("not delivered before the scope is left") {
     CHECK_FALSE(state.leave(scope));
@@ -166,7 +164,7 @@ TEST_CASE("cancel_state: a delivery that is restored is dropped with its scope")
   cancel_scope scope;
   state.enter(scope, 0);
   auto const before = state.deliveries();
-  state.request(scope, cancelled_error("own"));
+  state.post(scope, cancelled_error("own"));
   state.deliver();
   state.restore(before);
   CHECK(state.deliverable());
@@ -181,10 +179,10 @@ TEST_CASE("cancel_state: while exceptions unwind the stack, only scopes that wer
   state.enter(before, 0);
   state.enter(since, 1);
   request(state, "outside");
-  state.request(before, cancelled_error("before"));
+  state.post(before, cancelled_error("before"));
   CHECK(state.deliverable(0));
   CHECK_FALSE(state.deliverable(1));
-  state.request(since, cancelled_error("since"));
+  state.post(since, cancelled_error("since"));
   CHECK(state.deliverable(1));
   CHECK_FALSE(state.deliverable(2));
   CHECK(state.deliver(1).message() == "since");
@@ -196,7 +194,7 @@ TEST_CASE("cancel_state: while exceptions unwind the stack, only scopes that wer
 
 TEST_CASE("cancel_state: a request that the running task made of itself is known until it is delivered") {
   cancel_state state;
-  state.request(state.outermost(), {}, true);
+  state.post(state.outermost(), {}, true);
   CHECK(state.cancelled_itself());
   request(state);
   CHECK(state.cancelled_itself());
@@ -206,7 +204,7 @@ TEST_CASE("cancel_state: a request that the running task made of itself is known
   CHECK_FALSE(state.cancelled_itself());
 }
 
-TEST_CASE("cancel_state: a stop token that is taken after a request is stopped already, before one is not") {
+TEST_CASE("cancel_state: a stop token taken after a request is stopped already, before one is not") {
   cancel_state state;
   auto const before = state.stop_token();
   CHECK_FALSE(before.stop_requested());
@@ -233,7 +231,7 @@ TEST_CASE("cancel_state: a stop token belongs to the scope in which it was taken
     }
   };
   SECTION("a request of that scope stops it alone") {
-    state.request(scope, {});
+    state.post(scope, {});
     stop_all();
     CHECK(inside.stop_requested());
     CHECK_FALSE(outside.stop_requested());
@@ -295,7 +293,7 @@ TEST_CASE("cancel_state: a scope inside a shield is served at once, and sees not
   state.open(shield, 0);
   request(state, "outside");
   CHECK(level(state) == 0);
-  state.request(shield, cancelled_error("deadline"));
+  state.post(shield, cancelled_error("deadline"));
   CHECK(state.deliverable());
   CHECK(state.count() == 2);
   CHECK(state.deliver().message() == "deadline");
@@ -310,7 +308,7 @@ TEST_CASE("cancel_state: a shield that closes takes back what was asked for insi
   cancel_state state;
   cancel_frame shield;
   state.open(shield, 0);
-  state.request(shield, cancelled_error("inside"));
+  state.post(shield, cancelled_error("inside"));
   state.close(shield);
   CHECK(state.count() == 0);
   CHECK_FALSE(state.deliverable());
@@ -321,7 +319,7 @@ TEST_CASE("cancel_state: shields nest, and only the innermost frame is served") 
   cancel_frame outer, inner;
   state.open(outer, 0);
   state.open(inner, 0);
-  state.request(outer, cancelled_error("a scope between them"));
+  state.post(outer, cancelled_error("a scope between them"));
   request(state, "outside");
   CHECK_FALSE(state.deliverable());
   state.close(inner);
@@ -337,7 +335,7 @@ TEST_CASE("cancel_state: uncancel without a frame takes the innermost that has a
   request(state, "outside");
   cancel_frame shield;
   state.open(shield, 0);
-  state.request(shield, cancelled_error("inside"));
+  state.post(shield, cancelled_error("inside"));
   CHECK(state.uncancel() == 1);
   CHECK(shield.count == 0);
   CHECK_FALSE(state.deliverable());

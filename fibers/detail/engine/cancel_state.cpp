@@ -47,7 +47,7 @@ bool cancel_state::leave(cancel_scope& scope) noexcept {
 
 // --- requests ---
 
-void cancel_state::request(cancel_scope& scope, cancelled_error error, bool by_itself) noexcept {
+void cancel_state::post(cancel_scope& scope, cancelled_error error, bool by_itself) noexcept {
   auto& frame = frame_of(scope);
   ++frame.count;
   ++frame.pending_all;
@@ -55,12 +55,12 @@ void cancel_state::request(cancel_scope& scope, cancelled_error error, bool by_i
   bool const first = scope.pending++ == 0;
   scope.by_itself = by_itself || (scope.by_itself && !first);
   // The error of a wait that was withdrawn stands, and so does the one with which the task has ended.
-  if ((first || !frame.taken) && !frame.ended) scope.error = std::move(error);
+  if ((first || !frame.reserved) && !frame.ended) scope.error = std::move(error);
   changed(+1);
 }
 
 bool cancel_state::deliverable(unsigned unwinding) const noexcept {
-  if (innermost_->taken) return false;
+  if (innermost_->reserved) return false;
   for (auto const* scope = innermost_->innermost; scope != nullptr && scope->unwinding >= unwinding;
        scope = scope->outer) {
     if (scope->pending > 0) return true;
@@ -68,19 +68,19 @@ bool cancel_state::deliverable(unsigned unwinding) const noexcept {
   return false;
 }
 
-void cancel_state::take() noexcept {
-  innermost_->taken = true;
+void cancel_state::reserve() noexcept {
+  innermost_->reserved = true;
   changed();
 }
 
 void cancel_state::put_back() noexcept {
-  innermost_->taken = false;
+  innermost_->reserved = false;
   changed();
 }
 
 cancelled_error cancel_state::deliver(unsigned unwinding) noexcept {
   ++deliveries_;
-  innermost_->taken = false;
+  innermost_->reserved = false;
   cancel_scope* outermost = nullptr;
   for (auto* scope = innermost_->innermost; scope != nullptr && scope->unwinding >= unwinding; scope = scope->outer) {
     if (scope->pending == 0) continue;
@@ -124,7 +124,7 @@ unsigned cancel_state::uncancel() noexcept {
 int cancel_state::lower(cancel_frame& frame) noexcept {
   if (frame.count == 0) return 0;
   --frame.count;
-  if (frame.taken) return -1;
+  if (frame.reserved) return -1;
   if (frame.pending_all > frame.count) drop(frame, frame, std::min(frame.pending, frame.pending_all - frame.count));
   for (auto* scope = frame.innermost; frame.pending_all > frame.count; scope = scope->outer) {
     drop(frame, *scope, scope->pending);
@@ -170,42 +170,26 @@ bool cancel_state::has_pending(cancel_scope const& scope) noexcept {
 
 std::stop_token cancel_state::stop_token() {
   auto& scope = *innermost_->innermost;
-  for (auto* each = scope.has_token ? tokens_.get() : nullptr; each != nullptr; each = each->next.get()) {
-    if (each->scope == &scope) return each->source.get_token();
+  if (scope.has_token) {
+    if (auto const source = tokens_.find(scope); source.stop_possible()) return source.get_token();
   }
   std::stop_source made;
   auto const& frame = *innermost_;
   if (has_pending(scope) || frame.count - frame.pending_all > scope.level) {
-    made.request_stop();  // nobody has a callback there yet
+    made.request_stop();  // no callback is registered yet
   } else {
-    auto added = std::make_unique<token>();
-    added->scope = &scope;
-    added->source = made;
-    added->next = std::move(tokens_);
-    tokens_ = std::move(added);
+    tokens_.add(scope, made);
     scope.has_token = true;
   }
   return made.get_token();
 }
 
 std::stop_source cancel_state::next_to_stop() noexcept {
-  for (auto* place = &tokens_; *place != nullptr; place = &(*place)->next) {
-    auto& scope = *(*place)->scope;
-    if (&frame_of(scope) == innermost_ && has_pending(scope)) return take_token(*place)->source;
-  }
-  return std::stop_source(std::nostopstate);
+  return tokens_.take([this](cancel_scope& scope) { return &frame_of(scope) == innermost_ && has_pending(scope); });
 }
 
 void cancel_state::forget_token(cancel_scope& scope) noexcept {
-  auto* place = &tokens_;
-  while (*place != nullptr && (*place)->scope != &scope) place = &(*place)->next;
-  if (*place != nullptr) take_token(*place);
-}
-
-auto cancel_state::take_token(std::unique_ptr<token>& place) noexcept -> std::unique_ptr<token> {
-  auto taken = std::move(place);
-  place = std::move(taken->next);
-  return taken;
+  tokens_.take([&scope](cancel_scope const& each) { return &each == &scope; });
 }
 
 }  // namespace fibers::detail

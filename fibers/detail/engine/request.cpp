@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// A request walks inwards along what tasks wait for, depth first, and in a loop, since a chain may be of any length:
-// the way back is kept in the waits along it. One round asks each task once. A task that was asked before, on another
-// way, has accepted the request. A task on the way that is being walked has not yet: it is skipped, and a task that
-// waits for such tasks only has its wait withdrawn, so that a request gets out of a cycle too.
+// A request is forwarded along what tasks wait for, depth first, and in a loop, since a chain may be of any length: the
+// way back is kept in the waits along it. One round asks each task once. A task that was asked before, on another way,
+// has accepted the request. A task on the way that is being walked has not yet: it is skipped, and a task that waits
+// for such tasks only has its wait withdrawn, so that a request gets out of a cycle, too. A work list (breadth first)
+// would not do: whether a task has accepted is known only after all that it waits for were asked.
 
 #include <atomic>
 #include <fibers/detail/engine/request.hpp>
@@ -31,7 +32,7 @@ reply ask(task_state& task, cancel_scope& scope, cancelled_error error, cancel_r
     if (task.finished()) return reply::ended;
     auto& requests = task.cancels();
     if (std::exchange(requests.round, round.number()) == round.number()) return reply::asked_before;
-    requests.request(scope, std::move(error), here != nullptr && here->running() == &task);
+    requests.post(scope, std::move(error), here != nullptr && here->running() == &task);
     // Under the lock, since the loop is there as long as the task has not ended.
     if (&task.loop() != here) task.loop().post(task, inbox_entry::request);
     has_tokens = requests.has_tokens();
@@ -44,7 +45,7 @@ reply ask(task_state& task, cancel_scope& scope, cancelled_error error, cancel_r
 void withdraw(task_state& task, std::unique_lock<spinlock>& guard) noexcept {
   auto& w = *task.waiter();
   if (!w.try_claim(claim::cancelled)) return;
-  task.cancels().take();
+  task.cancels().reserve();
   guard.unlock();
   w.withdraw();
   task.loop().make_ready(task);
@@ -102,7 +103,7 @@ awaited_tasks* leave(awaited_tasks& awaited) noexcept {
     awaited.forwarded = true;
     return awaited.back;
   }
-  // Nobody took it, so it stays with the sleeper. If all have just ended, its wait is over; else they wait for it.
+  // No task accepted it, so it stays here. Either all have just ended, and so has the wait; or they wait for this task.
   auto& task = *awaited.sleeper;
   std::unique_lock guard(task.lock());
   task.cancels().restore(awaited.deliveries_before);

@@ -114,7 +114,7 @@ class asio_operation_base : public waiter, private asio_told_operation {
 
   void sleep() noexcept {
     // A request that came while the operation was begun found nobody asleep to tell.
-    if (shares_.count() > 1 && has_request(task())) tell();
+    if (shares_.count() > 1 && has_deliverable_request(task())) tell();
     if (!shares_.remove()) {
       outside_wait const outside(task());
       static_cast<void>(suspend(*this));  // notified: no other party may claim it
@@ -127,8 +127,8 @@ class asio_operation_base : public waiter, private asio_told_operation {
 
   /// Throws the request that aborted the operation, if one did.
   void throw_request(std::size_t transferred) {
-    if (!told_ || !has_request(task())) return;
-    auto request = take_request(task());
+    if (!told_ || !has_deliverable_request(task())) return;
+    auto request = deliver_requests(task());
     request.transferred(transferred);
     task().cancels().transferred(transferred);
     throw request;

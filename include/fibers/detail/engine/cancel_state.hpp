@@ -3,29 +3,30 @@
 
 // The cancellation requests of one task: how many were made, by which party, and which of them are pending.
 //
-//   none --request--> pending --take--> taken --deliver--> none      (taken --put_back--> pending)
-//                        '---- the scope is left, or uncancel to 0 ---> none
+//   none --post--> pending --reserve--> reserved --deliver--> none      (reserved --put_back--> pending)
+//                     '---- the scope is left, or uncancel to 0 ---> none
 //
 // A party is a cancel_scope: a timeout or a group for its own request, or the base of a frame for all requests from
-// outside. Each scope knows whether its own request is still pending, so a scope that is left withdraws exactly its
-// own. Pending requests are delivered together, as one cancelled_error, that of the outermost scope. Delivery is
-// edge-triggered: clean-up then waits undisturbed until a further request arrives.
+// outside. A scope knows whether its own request is pending, so a scope that is left withdraws exactly its own. Pending
+// requests are delivered together, as one cancelled_error, that of the outermost scope. Delivery is edge-triggered:
+// clean-up then waits undisturbed until a further request arrives.
 //
-// A shield opens a new frame, and only the innermost frame delivers. A scope's request is recorded in the frame in
-// which the scope was entered; a request from outside in the outermost frame.
+// A shield opens a frame, and only the innermost frame delivers. A scope's request is recorded in the frame in which
+// the scope was entered; a request from outside in the outermost frame.
 //
 // While an exception unwinds the stack, another exception must not leave the destructor that runs. A request is
 // therefore delivered only if its scope was entered since that unwinding began, and thus catches it.
 //
 // Guarded by the task's lock, except deliverable() and count(). The stack of scopes belongs to the task's own thread;
 // another thread only reads the scopes of stop tokens, whose outer scopes never change.
+//
+// Next: request.hpp, which says when these are called.
 
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <fibers/detail/parts/memory.hpp>
+#include <fibers/detail/engine/stop_token_list.hpp>
 #include <fibers/error.hpp>
-#include <memory>
 #include <stop_token>
 
 namespace fibers::detail {
@@ -58,8 +59,8 @@ struct byte_counting_scope : cancel_scope {
 
 /// What lies between two shields: its base, for all requests from outside, and the scopes in it.
 struct cancel_frame : cancel_scope {
-  bool taken : 1 = false;  // a wait was withdrawn, and throws what is pending once the task runs
-  bool ended : 1 = false;  // the error is that with which the task has ended
+  bool reserved : 1 = false;  // a wait was withdrawn, and throws what is pending once the task runs
+  bool ended : 1 = false;     // the error is that with which the task has ended
   cancel_frame* outer_frame = nullptr;
   cancel_scope* innermost = this;
   unsigned count = 0;        // requests that were not taken back by uncancel
@@ -96,21 +97,22 @@ class cancel_state {
   bool leave(cancel_scope& scope) noexcept;
 
   /// Records a request of this scope; of a frame's base if it comes from outside.
-  void request(cancel_scope& scope, cancelled_error error, bool by_itself = false) noexcept;
+  void post(cancel_scope& scope, cancelled_error error, bool by_itself = false) noexcept;
 
-  /// The wait of the suspended task was withdrawn; the task throws what is pending once it runs.
-  void take() noexcept;
-  /// What was taken is pending again: the wait had completed after all.
+  /// The wait of the suspended task was withdrawn: the task will deliver what is pending once it runs.
+  void reserve() noexcept;
+  /// What was reserved is pending again: the wait had completed after all.
   void put_back() noexcept;
 
-  /// Spends what is pending and may be thrown while so many exceptions unwind the stack.
+  /// Spends the requests that may be delivered while so many exceptions unwind the stack. The caller throws the result.
   cancelled_error deliver(unsigned unwinding = 0) noexcept;
   /// Identifies the deliveries that happen from now on.
   std::uint32_t deliveries() const noexcept { return deliveries_; }
-  enum class message : bool { forget, keep };
   /// The operation that the latest delivery has cut short had moved so many bytes. Own thread; without the lock.
   void transferred(std::size_t bytes) noexcept;
-  /// What was delivered since then to scopes that are still there, is pending again.
+
+  enum class message : bool { forget, keep };
+  /// Requests that were delivered since then, to scopes that are still there, are pending again.
   void restore(std::uint32_t deliveries_before, message text = message::keep) noexcept;
 
   /// Lowers the count, never below 0, of the innermost frame that has one; at 0 pending requests are dropped. Returns
@@ -127,27 +129,22 @@ class cancel_state {
   void open(cancel_frame& shield, unsigned unwinding) noexcept;
   void close(cancel_frame& shield) noexcept;
 
-  /// A token that is stopped once a request can be delivered to the innermost scope; at once if one has been since the
-  /// scope was entered, and was not taken back. Throws std::bad_alloc.
+  /// A token that is stopped once a request can be delivered to the innermost scope; at once if one was delivered since
+  /// the scope was entered and was not taken back. Throws std::bad_alloc.
   std::stop_token stop_token();
-  bool has_tokens() const noexcept { return tokens_ != nullptr; }
-  /// Takes out the source of a token that is to be stopped now, by the caller, without the lock; without a state: none.
+  bool has_tokens() const noexcept { return !tokens_.empty(); }
+  /// Takes out the source of a token that is to be stopped now, by the caller, without the lock. Without a state if
+  /// there is none.
   std::stop_source next_to_stop() noexcept;
 
   /// The latest act of cancelling that has reached this task: each asks a task once.
   std::uint64_t round = 0;
 
  private:
-  struct token : from_memory {
-    cancel_scope* scope;
-    std::stop_source source;
-    std::unique_ptr<token> next;
-  };
-
   // All changes of what deliverable() and count() tell end with this.
   void changed(int change_of_count = 0) noexcept {
     auto const count_of_all = count() + static_cast<unsigned>(change_of_count);
-    bool const may_deliver = innermost_->pending_all > 0 && !innermost_->taken;
+    bool const may_deliver = innermost_->pending_all > 0 && !innermost_->reserved;
     summary_.store((count_of_all << 1) | unsigned(may_deliver), std::memory_order_relaxed);
   }
   static cancel_frame& frame_of(cancel_scope& scope) noexcept;
@@ -155,12 +152,11 @@ class cancel_state {
   /// Returns the change of the count.
   static int lower(cancel_frame& frame) noexcept;
   static void drop(cancel_frame& frame, cancel_scope& scope, unsigned requests) noexcept;
-  std::unique_ptr<token> take_token(std::unique_ptr<token>& place) noexcept;
   void forget_token(cancel_scope& scope) noexcept;
 
   cancel_frame outermost_;
   cancel_frame* innermost_ = &outermost_;
-  std::unique_ptr<token> tokens_;  // that may still be stopped
+  stop_token_list tokens_;
   std::uint32_t deliveries_ = 0;
   std::atomic<unsigned> summary_ = 0;  // the count of all frames, and in the lowest bit: deliverable()
 };

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// How a request to cancel reaches a task: it is counted at once, by whoever makes it; what comes of it is decided on
-// the task's own thread, by what the task is doing.
+// How a cancellation request reaches a task. It is recorded at once, on the requesting thread. What comes of it is
+// decided on the task's own thread, by what the task is doing:
 //
-//   it sleeps in a wait that can be withdrawn   the wait is claimed, and will throw the request
-//   it waits for other tasks (get, gather)      the request is passed on to them, and so inwards; the wait goes on
-//   it waits for an operation (asio)            that is asked to end; the wait goes on, and the request stays pending
-//   anything else                               the request stays pending for the next suspension point
+//   suspended, answer::withdraw   the wait is claimed and withdrawn, and will throw the request
+//   suspended, answer::forward    the request goes to the tasks that are waited for, and so inwards; the wait goes on
+//   suspended, answer::told       the operation was asked to end; the wait goes on, and the request stays pending
+//   anything else                 the request stays pending until the next suspension point
+//
+// Next: scheduler.hpp.
 
 #include <cstddef>
 #include <cstdint>
@@ -57,8 +59,8 @@ class uncancellable_waiter final : public waiter {
 class cancel_round {
  public:
   cancel_round() noexcept;
-  /// For an owner that waits for what it cancels. A request is not forwarded to the owner: a task that waits for the
-  /// owner, directly or through others, has its wait withdrawn instead, since it would never learn of the request.
+  /// For an owner that waits for what it cancels. No request is forwarded to the owner: a task that waits for the
+  /// owner, directly or through others, has its wait withdrawn instead, since the request would never reach it.
   explicit cancel_round(task_state* owner) noexcept : cancel_round() { owner_ = owner; }
   /// Continues the latest one that has reached this task.
   static cancel_round of(task_state& task) noexcept;
@@ -73,22 +75,22 @@ class cancel_round {
   task_state const* owner_ = nullptr;
 };
 
-/// From outside. Thread-safe. Returns false, and nothing has changed, if the task has ended.
+/// A request from outside. Thread-safe. Returns false, and nothing has changed, if the task has ended.
 bool request_cancel(task_state& task, cancelled_error error, cancel_round const& round = {}) noexcept;
 
-/// From a scope of the task itself. The task's own thread.
+/// A request of a scope of the task itself. On the task's own thread.
 void request_cancel(task_state& task, cancel_scope& scope, cancelled_error error) noexcept;
 
-/// The way from a task along what it waits for. Any may wait in a circle that does not lead back to the first: so a
-/// second step goes half as fast, and meets the first one in there. Tasks of this thread's loop.
+/// The way from a task along the tasks that are waited for, on this thread's loop. Tasks may wait in a cycle that does
+/// not lead back to the first one: a second step goes half as fast, and meets the first step in there.
 class wait_path {
  public:
   explicit wait_path(task_state& first) noexcept : step_(&first), slow_(&first) {}
 
   task_state& task() const noexcept { return *step_; }
-  /// The tasks to which its wait passes requests on; none if it does no such thing, or is another loop's.
+  /// The tasks to which its wait forwards requests. Empty if it forwards none, or is on another loop.
   std::span<task_state* const> awaited() const noexcept { return awaited_by(*step_); }
-  /// To the only one of these. False: there is none, or there are several, or the way goes in a circle.
+  /// Goes to the only one of these. Returns false if there is none, if there are several, or in a cycle.
   bool go_on() noexcept;
 
  private:
@@ -100,24 +102,24 @@ class wait_path {
 };
 
 /// Would enter() throw a request of this task, which is the running one?
-bool has_request(task_state& task) noexcept;
+bool has_deliverable_request(task_state& task) noexcept;
 
-/// After take_request(): the request stays pending, since the wait had completed after all.
-void put_request_back(task_state& task) noexcept;
+/// After deliver_requests(): the request stays pending, since the wait had completed after all.
+void put_requests_back(task_state& task) noexcept;
 
 /// Enters a scope of the running task.
 void enter_scope(task_state& task, cancel_scope& scope) noexcept;
 /// Leaves it; see cancel_state::leave().
 bool leave_scope(task_state& task, cancel_scope& scope) noexcept;
 
-/// Decides about what is pending. The task's own thread; it is not running.
+/// Decides what comes of pending requests. On the task's own thread, while the task does not run.
 void serve_request(task_state& task, cancel_round const& round) noexcept;
 
-/// Stops the tokens whose scope has a request that can be delivered. Their callbacks run here.
+/// Stops the tokens whose scopes have a request that can be delivered. Calls their callbacks.
 void stop_tokens(task_state& task) noexcept;
 
-/// The message and the place, with the running task as the one who asks. Where there is no memory for that, a request
-/// comes without: it must not be lost.
+/// A request with this message and call site, made by the running task. Without memory it comes without them, since it
+/// must not be lost.
 cancelled_error make_request(std::string_view message, cancel_origin::kind via,
                              boost::source_location const& place) noexcept;
 

@@ -57,7 +57,7 @@ class outside_wait {
 };
 
 /// Delivers the pending cancellations of a task whose wait was cancelled: the caller throws what is returned.
-[[nodiscard]] cancelled_error take_request(task_state& task) noexcept;
+[[nodiscard]] cancelled_error deliver_requests(task_state& task) noexcept;
 [[noreturn]] void throw_lost_wait(task_state& task, claim how);
 
 /// Throws if a wait did not end by what the task waited for: cancelled_error, deadlock_error, or invalid_state_error if
@@ -66,7 +66,7 @@ class outside_wait {
 [[gnu::always_inline]] inline void settle(task_state& task, claim how) {
   if (how == claim::notified) [[likely]]
     return;
-  if (how == claim::cancelled) throw take_request(task);
+  if (how == claim::cancelled) throw deliver_requests(task);
   throw_lost_wait(task, how);
 }
 
