@@ -29,17 +29,22 @@
 #include <fibers/detail/engine/waiter.hpp>
 #include <fibers/detail/parts/spinlock.hpp>
 #include <mutex>
+#include <utility>
 
 namespace fibers::detail {
 
+using wait_hook = boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::normal_link>>;
+
 /// A place in one list. Primitives derive from it to add what is handed over.
-struct wait_entry : boost::intrusive::list_base_hook<> {
+struct wait_entry : wait_hook {
   explicit wait_entry(waiter& w) noexcept : owner(w) {}
   wait_entry(wait_entry const&) = delete;
   wait_entry& operator=(wait_entry const&) = delete;
+  ~wait_entry() { BOOST_ASSERT(!linked); }
 
   waiter& owner;
-  bool linked = false;  // in a wait_list
+  wait_entry* next_owed = nullptr;  // in owed_wakes
+  bool linked = false;              // in a wait_list
 };
 
 /// Claimed waiters that are to be woken: its destructor wakes them in FIFO order. Declare it before the lock's guard,
@@ -50,16 +55,16 @@ class owed_wakes {
   owed_wakes(owed_wakes const&) = delete;
   owed_wakes& operator=(owed_wakes const&) = delete;
   ~owed_wakes() {
-    while (!entries_.empty()) {
-      auto& first = entries_.front();
-      entries_.pop_front();
-      wake(first.owner);
-    }
+    while (first_ != nullptr) wake(std::exchange(first_, first_->next_owed)->owner);
   }
-  void add(wait_entry& claimed) noexcept { entries_.push_back(claimed); }
+  void add(wait_entry& claimed) noexcept {
+    (first_ == nullptr ? first_ : last_->next_owed) = &claimed;
+    last_ = &claimed;
+  }
 
  private:
-  boost::intrusive::list<wait_entry, boost::intrusive::constant_time_size<false>> entries_;
+  wait_entry* first_ = nullptr;
+  wait_entry* last_ = nullptr;
 };
 
 enum class place_in_line : bool { last, first };
@@ -137,7 +142,8 @@ class wait_list {
   }
 
   spinlock& lock_;
-  boost::intrusive::list<Entry, boost::intrusive::constant_time_size<false>> entries_;
+  boost::intrusive::list<Entry, boost::intrusive::base_hook<wait_hook>, boost::intrusive::constant_time_size<false>>
+      entries_;
 };
 
 /// The wait of a task in one list.
