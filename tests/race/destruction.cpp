@@ -209,14 +209,20 @@ struct get_any_kind {
   static bool try_wait(object&) { return true; }
 };
 
+#if defined(FIBERS_VALGRIND)
+constexpr int rounds = 40;
+#else
+constexpr int rounds = 400;
+#endif
+
 enum class how { cancelled, timed_out, woken, left };
 
 struct tally {
-  int ended = 0, returned = 0, cancelled = 0, timed_out = 0, destroyed = 0, others = 0;
+  int rounds = 0, ended = 0, returned = 0, cancelled = 0, timed_out = 0, destroyed = 0, others = 0;
 };
 
 template <class Kind>
-tally destroy_in_rounds(int rounds) {
+tally destroy_in_rounds() {
   tally sum;
   std::atomic<typename Kind::object*> offered = nullptr;
   std::atomic<how> ending = how::woken;
@@ -259,7 +265,8 @@ tally destroy_in_rounds(int rounds) {
     if (random() % 4 == 0) std::this_thread::yield();
   };
   fibers::run([&] {
-    for (int round = 0; round < rounds; ++round) {
+    for (int round = 0; round < rounds || (sum.cancelled == 0 && round < 50 * rounds); ++round) {
+      ++sum.rounds;
       auto object = Kind::make();
       auto* const raw = object.get();
       bool const by_fast_path = round % 2 == 1 && !std::is_same_v<Kind, get_any_kind>;
@@ -301,21 +308,15 @@ tally destroy_in_rounds(int rounds) {
   return sum;
 }
 
-#if defined(FIBERS_VALGRIND)
-constexpr int rounds = 40;
-#else
-constexpr int rounds = 400;
-#endif
-
 }  // namespace
 
 TEMPLATE_TEST_CASE(
     "destruction: a primitive is destroyed while waiters of another loop are cancelled, time out and wake", "",
     event_kind, latch_kind, semaphore_kind, mutex_kind, shared_mutex_kind, condition_kind, barrier_kind, queue_kind<0>,
     queue_kind<8>, put_kind, get_any_kind) {
-  auto const sum = destroy_in_rounds<TestType>(rounds);
-  CHECK(sum.ended == rounds);
-  CHECK(sum.returned + sum.cancelled + sum.timed_out + sum.destroyed == rounds);
+  auto const sum = destroy_in_rounds<TestType>();
+  CHECK(sum.ended == sum.rounds);
+  CHECK(sum.returned + sum.cancelled + sum.timed_out + sum.destroyed == sum.rounds);
   CHECK(sum.others == 0);
   CHECK(sum.cancelled > 0);
 }
