@@ -217,8 +217,8 @@ class basic_queue : public queue_state {
   friend class get_any_access;
 
   // Under the lock. Return false if the caller would have to wait.
-  bool put_now(owed_wakes& woken, T& item);
-  bool get_now(owed_wakes& woken, std::optional<T>& item);
+  [[gnu::always_inline]] bool put_now(owed_wakes& woken, T& item);
+  [[gnu::always_inline]] bool get_now(owed_wakes& woken, std::optional<T>& item);
   void check_open() const {
     if (shut_down_) throw queue_shut_down();
   }
@@ -258,7 +258,7 @@ class priority_queue : public detail::basic_queue<T, detail::least_first<T, Less
 namespace detail {
 
 template <queue_item T, class Order>
-bool basic_queue<T, Order>::put_now(owed_wakes& woken, T& item) {
+inline bool basic_queue<T, Order>::put_now(owed_wakes& woken, T& item) {
   check_open();
   if (auto* const first = getters_.notify_first(woken)) {
     ++unfinished_;
@@ -273,7 +273,7 @@ bool basic_queue<T, Order>::put_now(owed_wakes& woken, T& item) {
 }
 
 template <queue_item T, class Order>
-bool basic_queue<T, Order>::get_now(owed_wakes& woken, std::optional<T>& item) {
+inline bool basic_queue<T, Order>::get_now(owed_wakes& woken, std::optional<T>& item) {
   bool const had_one = items_.size() > 0;
   if (had_one) item.emplace(items_.pop());
   // Now there is room for the item of the first put() that waits; with no capacity at all, that item is for the caller.

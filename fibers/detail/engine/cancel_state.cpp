@@ -25,13 +25,6 @@ cancel_frame& cancel_state::frame_of(cancel_scope& scope) noexcept {
   return static_cast<cancel_frame&>(*base);
 }
 
-void cancel_state::enter(cancel_scope& scope, unsigned unwinding) noexcept {
-  scope.outer = innermost_->innermost;
-  scope.unwinding = static_cast<std::uint16_t>(unwinding);
-  scope.level = innermost_->count - innermost_->pending_all;
-  innermost_->innermost = &scope;
-}
-
 bool cancel_state::leave(cancel_scope& scope) noexcept {
   auto& frame = *innermost_;
   frame.innermost = scope.outer;
@@ -47,7 +40,7 @@ bool cancel_state::leave(cancel_scope& scope) noexcept {
 
 // --- requests ---
 
-void cancel_state::post(cancel_scope& scope, cancelled_error error, bool by_itself) noexcept {
+void cancel_state::post(cancel_scope& scope, cancelled_error&& error, bool by_itself) noexcept {
   auto& frame = frame_of(scope);
   ++frame.count;
   ++frame.pending_all;
@@ -137,8 +130,8 @@ void cancel_state::drop(cancel_frame& frame, cancel_scope& scope, unsigned reque
   frame.pending_all -= requests;
 }
 
-void cancel_state::end_with(cancelled_error error) noexcept {
-  outermost_.error = std::move(error);
+void cancel_state::end_with(cancelled_error const& error) noexcept {
+  outermost_.error = error;
   outermost_.ended = true;
 }
 

@@ -24,7 +24,7 @@ bool is_here(task_state const& task) noexcept { return &task.loop() == loop::cur
 
 enum class reply : std::uint8_t { ended, asked_before, accepted };
 
-reply ask(task_state& task, cancel_scope& scope, cancelled_error error, cancel_round const& round) noexcept {
+reply ask(task_state& task, cancel_scope& scope, cancelled_error&& error, cancel_round const& round) noexcept {
   auto* const here = loop::current();
   bool has_tokens = false;
   {
@@ -88,7 +88,7 @@ task_state* ask_next(awaited_tasks& awaited, cancel_round const& round) noexcept
   while (awaited.next < awaited.tasks.size()) {
     auto& task = *awaited.tasks[awaited.next++];
     if (&task == round.owner() || is_on_path(task)) continue;
-    auto const answer = ask(task, task.cancels().outermost(), awaited.error, round);
+    auto const answer = ask(task, task.cancels().outermost(), cancelled_error(awaited.error), round);
     if (answer == reply::ended) continue;
     awaited.accepted = true;
     if (answer == reply::accepted && is_here(task)) return &task;

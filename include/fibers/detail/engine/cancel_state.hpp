@@ -85,7 +85,12 @@ class cancel_state {
   cancel_frame& innermost() noexcept { return *innermost_; }
 
   /// Enters a scope in the innermost frame. Own thread.
-  void enter(cancel_scope& scope, unsigned unwinding) noexcept;
+  void enter(cancel_scope& scope, unsigned unwinding) noexcept {
+    scope.outer = innermost_->innermost;
+    scope.unwinding = static_cast<std::uint16_t>(unwinding);
+    scope.level = innermost_->count - innermost_->pending_all;
+    innermost_->innermost = &scope;
+  }
   /// Leaves the innermost scope without the lock. False, and nothing is done, if that needs leave(). Own thread.
   [[nodiscard]] bool leave_quietly(cancel_scope& scope) noexcept {
     if (scope.requested || scope.has_token) return false;
@@ -97,7 +102,7 @@ class cancel_state {
   bool leave(cancel_scope& scope) noexcept;
 
   /// Records a request of this scope; of a frame's base if it comes from outside.
-  void post(cancel_scope& scope, cancelled_error error, bool by_itself = false) noexcept;
+  void post(cancel_scope& scope, cancelled_error&& error, bool by_itself = false) noexcept;
 
   /// The wait of the suspended task was withdrawn: the task will deliver what is pending once it runs.
   void reserve() noexcept;
@@ -123,7 +128,7 @@ class cancel_state {
   bool cancelled_itself() const noexcept { return outermost_.pending > 0 && outermost_.by_itself; }
 
   /// Keeps the error with which the task ends.
-  void end_with(cancelled_error error) noexcept;
+  void end_with(cancelled_error const& error) noexcept;
   cancelled_error const& ended_with() const noexcept { return outermost_.error; }
 
   void open(cancel_frame& shield, unsigned unwinding) noexcept;
