@@ -2,13 +2,13 @@
 
 // 10. A timeout of one's own
 //
-// A timer is a task that sleeps and then calls cancel(). But mostly one is there already: with_timeout() gives its body
-// the timeout itself, whose deadline may be moved; move_on_after() makes no error of being late.
+// A timer is a task that sleeps and then calls cancel(). Most programs need none: with_timeout() passes the timeout to
+// its body, which may move the deadline, and move_on_after() returns an empty optional if the body is late.
 //
 //   samples/run a_timeout_of_ones_own
 //
-// You will see a task cancelled by another one; a deadline pushed back as long as there is progress; and an answer that
-// came too late.
+// You will see a task cancelled by another task, a deadline that is moved as long as there is progress, and an answer
+// that comes too late.
 
 #include <fibers/fibers.hpp>
 #include <iostream>

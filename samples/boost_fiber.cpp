@@ -2,9 +2,9 @@
 
 // 16. Cancellation for your Boost.Fiber program
 //
-// Boost.Fiber can stop neither a fiber nor a wait from outside. Here is a kitchen of two Boost fibers with a channel
-// between them. Step by step the cook gets a timeout, can be cancelled, and closes without leaving an order behind. The
-// waiter stays what he was.
+// Boost.Fiber can cancel neither a fiber nor a wait. The example is a kitchen: two Boost fibers with a channel between
+// them. Step by step the cook gets a timeout, can be cancelled, and shuts down without losing an order. The waiter is
+// not changed.
 //
 //   samples/run boost_fiber
 //
@@ -21,7 +21,7 @@ using order_channel = boost::fibers::buffered_channel<std::string>;
 
 void cook(std::string const& dish) { std::cout << "cooked " << dish << '\n'; }
 
-// The program as it was. If the waiter forgets to close the channel, it never ends.
+// The original program. If the waiter forgets to close the channel, the program never ends.
 void as_it_was() {
   order_channel channel(8);
   boost::fibers::fiber waiter([&] {
@@ -35,8 +35,8 @@ void as_it_was() {
   kitchen.join();
 }
 
-// Step 1. The cook works within fibers::run(), which stops only the Boost fiber it is called on. A receiver is the
-// channel's end for tasks: its get() can be cut short, and an order that was on its way then stays in the receiver.
+// Step 1. The cook runs inside fibers::run(), which suspends only the Boost fiber on which it is called. A receiver is
+// the end of the channel for tasks. Its get() can be cancelled; an order that was on its way stays in the receiver.
 void with_a_timeout() {
   order_channel channel(8);
   boost::fibers::fiber waiter([&] {
@@ -53,7 +53,7 @@ void with_a_timeout() {
   kitchen.join();
 }
 
-// Step 2. Any Boost fiber, of any thread, may cancel a task and wait for its end.
+// Step 2. Any Boost fiber, on any thread, may cancel a task and wait for its end.
 void with_a_cancel() {
   order_channel channel(8);
   channel.push("soup");
@@ -80,8 +80,7 @@ void with_a_cancel() {
   owner.join();
 }
 
-// Step 3. At closing time the cook takes no new orders, and cooks those that were taken: within a second, or not at
-// all.
+// Step 3. At closing time the channel is closed. The cook still cooks the orders that were accepted, within a second.
 void with_a_clean_shutdown() {
   order_channel channel(8);
   boost::fibers::promise<void> closing_time;

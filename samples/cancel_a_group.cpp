@@ -2,12 +2,13 @@
 
 // 3. Cancel several tasks in a group
 //
-// Tasks that belong together are spawned in a group. The group waits for all of them, so none is forgotten;
-// cancel_all() cancels all of them; and if one fails, the others are cancelled, since their work is in vain.
+// Tasks that belong together are spawned in a group. The group waits for all of them, so no task is forgotten.
+// cancel_all() cancels all of them. If one fails, the others are cancelled, because their work is no longer needed.
 //
 //   samples/run cancel_a_group
 //
-// You will see three workers cancelled together after two seconds, then three of whom the second fails. None finishes.
+// You will see three workers cancelled together after two seconds, then three more, of which the second fails. No
+// worker finishes.
 
 #include <fibers/fibers.hpp>
 #include <iostream>

@@ -2,12 +2,13 @@
 
 // 1. Cancel a task
 //
-// cancel() asks a task to stop. The request arrives inside it as an exception, cancelled_error, at the place where it
-// waits. The task catches it to clean up and throws it on; so it ends cancelled, and get() tells whoever waits for it.
+// cancel() makes a cancellation request. The task gets an exception, cancelled_error, at the call in which it waits. It
+// catches the exception to clean up, and rethrows it. The task is then cancelled, and get() throws cancelled_error in
+// the caller.
 //
 //   samples/run cancel_a_task
 //
-// You will see a task that wants to sleep for five seconds, and is cancelled after two.
+// You will see a task that sleeps for five seconds and is cancelled after two.
 
 #include <fibers/fibers.hpp>
 #include <iostream>

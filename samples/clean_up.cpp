@@ -2,12 +2,12 @@
 
 // 4. Cancel, and clean up
 //
-// A request to cancel is thrown once. So clean-up may wait as long as it needs: in a handler, and in a destructor, too.
-// A destructor must not let an exception out: with_shield() holds back the requests that come while it waits.
+// A cancellation request is delivered once. Clean-up may therefore wait as long as it needs, in handlers and in
+// destructors. An exception must not leave a destructor: with_shield() keeps requests pending while it waits.
 //
 //   samples/run clean_up
 //
-// You will see a task cancelled after two seconds that takes two more to clean up, and is waited for.
+// You will see a task that is cancelled after two seconds and takes two more to clean up. The caller waits for it.
 
 #include <fibers/fibers.hpp>
 #include <iostream>

@@ -2,14 +2,14 @@
 
 // 13. A connection pool
 //
-// Two connections, many who want one, and nobody who waits for ever. A semaphore counts what is free; a timeout around
-// the waiting alone says "busy" instead of making people wait; a guard gives the connection back however the work
-// ends, also when it is cancelled.
+// Many tasks share two connections. A semaphore counts the free ones. A timeout encloses only the wait for a
+// connection, so a task that waits too long is told "busy". A guard returns the connection however the work ends, also
+// if it is cancelled.
 //
 //   samples/run connection_pool
 //
-// You will see two requests served, one told to come back later, and one that is cancelled in the middle of its work;
-// the pool has both of its connections back in the end.
+// You will see two requests served, one rejected, and one cancelled in the middle of its work. At the end both
+// connections are free.
 
 #include <fibers/fibers.hpp>
 #include <iostream>
@@ -23,7 +23,7 @@ class connection_pool {
     for (int number = size; number > 0; --number) free_.push_back(number);
   }
 
-  /// Calls work(connection); throws timeout_error if none gets free within the patience.
+  /// Calls work(connection). Throws timeout_error if no connection becomes free within the given time.
   template <class Work>
   void with_connection(fibers::duration patience, Work work) {
     fibers::with_timeout(patience, [&] { permits_.acquire(); });

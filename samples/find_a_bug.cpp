@@ -2,13 +2,13 @@
 
 // 15. Find a bug
 //
-// A cache loads each page once, however many ask for it: the first one loads, the others wait. What if the first one is
-// cancelled while it loads? A sweep tries: it cancels a body at every point where that can be cancelled, and each time
-// looks at what is left.
+// A cache loads each page once, however many tasks ask for it: the first task loads it, the others wait. What happens
+// if the first task is cancelled while it loads? A sweep finds out: it runs a body repeatedly, cancels it at another
+// cancellation point each time, and checks what is left.
 //
 //   samples/run find_a_bug
 //
-// You will see what is wrong with the first cache, and that nothing is with the second.
+// You will see the fault that the sweep finds in the first cache. It finds none in the second.
 
 #include <fibers/fibers.hpp>
 #include <fibers/testing.hpp>
@@ -46,7 +46,7 @@ class cache {
   std::map<std::string, std::shared_ptr<entry>> pages_;
 };
 
-// One that has not loaded its page to the end leaves it to the next one.
+// If the loading task is cancelled, it releases the lock, and the next task loads the page.
 class better_cache {
  public:
   std::string get(std::string const& name) {
@@ -70,7 +70,7 @@ class better_cache {
   std::map<std::string, std::shared_ptr<entry>> pages_;
 };
 
-// One who asks may be cancelled at any point; the other one must get its page all the same.
+// One reader is cancelled at any of its points; the other reader must still get its page.
 template <class Cache>
 void two_readers() {
   Cache pages;
@@ -79,7 +79,7 @@ void two_readers() {
   pages.get("home");
 }
 
-// Their names, which stand in brackets, are not the same with every compiler.
+// Removes the function names in brackets, which differ from compiler to compiler.
 std::string without_functions(std::string text) {
   for (auto begin = text.find(" ("); begin != std::string::npos; begin = text.find(" (")) {
     text.erase(begin, text.rfind(')', text.find('\n', begin)) + 1 - begin);

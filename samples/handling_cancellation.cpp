@@ -2,13 +2,13 @@
 
 // 8. Handle cancellation explicitly
 //
-// cancelled_error is no std::exception: what handles failures does not swallow a cancellation by accident. Handlers are
-// called from the innermost outwards, as ever in C++. What the last one does decides what becomes of the task.
+// cancelled_error is not derived from std::exception, so a handler for failures does not swallow a cancellation by
+// accident. Handlers run from the innermost outwards, as always in C++. The last one determines the task's outcome.
 //
 //   samples/run handling_cancellation
 //
-// You will see three tasks, each cancelled after a second: one throws the request on and ends cancelled, one returns a
-// value instead, one fails with an error of its own. A fourth waits for a task that is cancelled, and goes on without it.
+// You will see three tasks, each cancelled after a second: one rethrows and is cancelled, one returns a value instead,
+// one fails with an error of its own. A fourth waits for a task that is cancelled, and continues without its result.
 
 #include <fibers/fibers.hpp>
 #include <iostream>
@@ -58,8 +58,8 @@ std::string do_without(fibers::task_handle<std::string> const& postman) {
   try {
     return postman.get();
   } catch (fibers::cancelled_error const& error) {
-    if (fibers::this_task::is_own(error)) throw;  // it is this task that is to end
-    return "no letter today";                     // the postman was cancelled, by another task
+    if (fibers::this_task::is_own(error)) throw;  // this task was cancelled
+    return "no letter today";                     // another task cancelled only the postman
   }
 }
 

@@ -2,12 +2,12 @@
 
 // 5. Cancel a long-running loop
 //
-// A loop that waits somewhere needs nothing else: there the request arrives. A loop that only computes never waits, so
-// it calls this_task::checkpoint(), which lets a request in, and the other tasks have their turn. It takes nanoseconds.
+// A loop that waits in each iteration needs nothing else: the wait is a cancellation point. A loop that only computes
+// calls this_task::checkpoint(), which delivers a pending request and lets other tasks run. It takes a few nanoseconds.
 //
 //   samples/run long_running_loop
 //
-// You will see a loop left in its fourth iteration, after three and a half seconds, and then a busy one.
+// You will see a loop that is cancelled in its fourth iteration, after three and a half seconds, and then a busy loop.
 
 #include <fibers/fibers.hpp>
 #include <iostream>

@@ -2,14 +2,13 @@
 
 // 14. A pipeline
 //
-// It is cancelled in the middle, and loses nothing: it counts. Three stages with queues between them. Whenever a stage
-// is cancelled, each item is in exactly one place: with the stage that has it, in a queue, or at the end. A get() that
-// is cancelled has taken nothing, and a put() that is cancelled still has its item, which the stage then hands on
-// without waiting.
+// Three stages with queues between them are cancelled in the middle, and no item is lost. At every moment each item is
+// in exactly one place: in a stage, in a queue, or in the store. A cancelled get() has taken no item. A cancelled put()
+// still has its item, and the stage stores it elsewhere without waiting.
 //
 //   samples/run pipeline
 //
-// You will see how many items were made, and where all of them are after the cancellation.
+// You will see how many items were made, and where they are after the cancellation.
 
 #include <fibers/fibers.hpp>
 #include <iostream>
@@ -17,15 +16,15 @@
 #include <vector>
 using namespace std::chrono_literals;
 
-using item = std::unique_ptr<int>;  // cannot be copied: there is one of each
+using item = std::unique_ptr<int>;  // move-only: no item exists twice
 
 struct pipeline {
   fibers::queue<item> raw{2}, parsed{2};
-  std::vector<item> rescued;  // by a stage that was stopped while it had one
+  std::vector<item> rescued;  // items of stages that were cancelled in put()
   std::vector<item> stored;
   int made = 0;
 
-  // Puts it in, or keeps it safe if cancelled while waiting for room.
+  // Puts the item into the queue, or into `rescued` if put() is cancelled.
   void hand_on(fibers::queue<item>& to, item what) {
     try {
       to.put(std::move(what));
@@ -47,7 +46,7 @@ struct pipeline {
   void store() {
     for (;;) {
       stored.push_back(parsed.get());
-      fibers::sleep_for(25ms);  // the slowest: the queues before it fill up
+      fibers::sleep_for(25ms);  // the slowest stage: the queues before it fill up
     }
   }
 };

@@ -2,14 +2,14 @@
 
 // 6. Protect an operation
 //
-// Cancelling a task that waits in get() cancels what it waits for, too. shield() waits without passing that on.
-// with_shield() holds requests back, so that the lines in it are not torn apart. Shield only what must be: nobody can
-// stop it.
+// A task that is cancelled in get() forwards the request to the task for which it waits. shield() waits without
+// forwarding. with_shield() keeps requests pending, so its body is not interrupted. Shield only what must not be
+// interrupted, because nothing can stop it.
 //
 //   samples/run protect_an_operation
 //
-// You will see somebody who waits for a task give up, and that task finish nevertheless; then a transfer which is
-// cancelled in the middle, but not before both accounts are right.
+// You will see a task that is cancelled while it waits for another, and the other finish nevertheless; then a transfer
+// that is cancelled in the middle, which takes effect once both accounts are right.
 
 #include <fibers/fibers.hpp>
 #include <iostream>
@@ -45,7 +45,7 @@ void transfer(int& from, int& to, int amount) {
     fibers::sleep_for(1s);
     to += amount;
   });
-  fibers::sleep_for(1s);  // here the request arrives
+  fibers::sleep_for(1s);  // delivers the request
   std::cout << "Sent a receipt\n";
 }
 

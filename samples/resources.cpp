@@ -2,14 +2,14 @@
 
 // 7. Release resources
 //
-// What asyncio does with `async with`, C++ does with constructors and destructors: they may wait. A cleanup_guard is a
-// destructor written on the spot. A group ends before the block around it does, so its tasks may use what is local
-// there.
+// C++ does with constructors and destructors, which may wait, what asyncio does with `async with`. A cleanup_guard is a
+// destructor written in place. A group ends before the block around it, so its tasks may use the local variables of
+// that block.
 //
 //   samples/run resources
 //
-// You will see a block left in three ways: at its end, by an error, and cancelled. Each time what was
-// begun last ends first: the queries, then the transaction, then the connection.
+// You will see a block left in three ways: at its end, by an error, and by a cancellation. What was begun last ends
+// first: the queries, then the transaction, then the connection.
 
 #include <fibers/fibers.hpp>
 #include <iostream>

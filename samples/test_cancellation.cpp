@@ -2,12 +2,13 @@
 
 // 11. Test cancellation
 //
-// In virtual time nobody waits: when nothing can run, the clock jumps to the next deadline. So a test of hours takes no
-// time, and is the same each time it runs. If nothing could ever run again, deadlock_error says who waits where.
+// In virtual time the clock jumps to the next deadline whenever no task can run. A test of hours takes no time and is
+// deterministic. If no task can ever run again, deadlock_error lists the waiting tasks and their call sites.
 //
 //   samples/run test_cancellation
 //
-// You will see what a slow save leaves behind when it is cancelled, every half hour; and a wait that would never end.
+// You will see which files a slow save leaves if it is cancelled after 0, 30, … 120 minutes, and a wait that would
+// never end.
 
 #include <fibers/fibers.hpp>
 #include <iostream>

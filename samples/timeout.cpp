@@ -2,12 +2,12 @@
 
 // 2. Cancel by timeout
 //
-// A timeout cancels what takes too long, and waits until that has cleaned up. Inside, the cut looks like any other
-// cancellation: a cancelled_error. Outside, it is a timeout_error, whose text says what was cut where.
+// A timeout cancels an operation that takes too long, and waits until it has cleaned up. Inside, the timeout looks like
+// any other cancellation: a cancelled_error. Outside, it is a timeout_error, whose text names the wait that was ended.
 //
 //   samples/run timeout
 //
-// You will see two timeouts of two seconds: around a task, and around a few lines of code, which need no task at all.
+// You will see two timeouts of two seconds: around a task, and around a few lines of code, which need no task.
 
 #include <fibers/fibers.hpp>
 #include <iostream>

@@ -2,13 +2,13 @@
 
 // 9. Wait for several functions together
 //
-// gather() runs functions side by side and gives their results in the order in which they were named. With
-// return_exceptions it gives outcomes, a value or an error each: so one that was cancelled does not hide the others.
+// gather() runs functions concurrently and returns their results in the order of its arguments. With return_exceptions
+// it returns outcomes, a value or an error each, so a cancelled one does not hide the others.
 //
 //   samples/run wait_for_several
 //
-// You will see two results, the slower one first; then two tasks cancelled while they wait for others, beside a third
-// that is not.
+// You will see two results, the slower one first; then two tasks that are cancelled while they wait for others, beside
+// a third that is not cancelled.
 
 #include <fibers/fibers.hpp>
 #include <iostream>
@@ -28,7 +28,7 @@ std::string cook(std::string const& dish, fibers::duration time) {
 
 std::string serve(std::string const& dish, fibers::duration time) {
   auto cooking = fibers::spawn([&] { return cook(dish, time); });
-  return "a plate of " + cooking.get();  // cancelled here, this cancels the cook
+  return "a plate of " + cooking.get();  // a cancellation here is forwarded to the cook
 }
 
 std::string describe(fibers::outcome<std::string> const& outcome) {

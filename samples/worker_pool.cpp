@@ -2,13 +2,13 @@
 
 // 12. A worker pool
 //
-// Three workers share a queue, and go home when the work is done. A bounded queue slows the producer down to what the
-// workers can do; shutdown() lets them finish what lies in the queue, and then ends their loops; join() waits until
-// every job is not only taken but done.
+// Three workers share a queue, and end when the work is done. A bounded queue slows the producer down to the speed of
+// the workers (back-pressure). shutdown() lets the workers take the jobs that are left, and then ends their loops.
+// join() waits until every job is not only taken but done.
 //
 //   samples/run worker_pool
 //
-// You will see six jobs done by three workers, two seconds each, so all of them in four seconds.
+// You will see six jobs of two seconds each done by three workers, in four seconds.
 
 #include <fibers/fibers.hpp>
 #include <iostream>
@@ -34,7 +34,7 @@ int main() {
         });
       }
 
-      for (int job = 1; job <= 6; ++job) jobs.put(job);  // waits while two jobs lie there already
+      for (int job = 1; job <= 6; ++job) jobs.put(job);  // waits while the queue holds two jobs
       std::cout << "all jobs handed out after " << seconds() << " s\n";
       jobs.shutdown();
       jobs.join();
