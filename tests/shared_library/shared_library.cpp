@@ -14,7 +14,7 @@
 #include <string>
 
 #include "catch.hpp"
-#include "shared_library/plugin.hpp"
+#include "plugin.hpp"
 
 using namespace std::chrono_literals;
 
