@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Switch, spawn and cancel, beside their floors (a bare switch of Boost.Context, a bare throw) and beside Boost.Fiber,
-// in one run. Each item is one switch, one task, one throw. With --thread in front, an idle thread is there: then
-// locks and counts cost what they cost in programs with threads.
+// Switch, spawn and cancel, compared with their floors (a bare switch of Boost.Context, a bare throw) and with
+// Boost.Fiber, in one process. An item is one switch, task or throw. If the first argument is --thread, an idle second
+// thread runs, so locks and reference counts cost what they cost in programs with threads.
 
 #include <benchmark/benchmark.h>
 
@@ -39,7 +39,7 @@ void bare_switch(benchmark::State& state) {
 }
 BENCHMARK(bare_switch)->Arg(2)->Arg(1000)->Arg(10000);
 
-// So many frames between throw and handler; with something to destroy in each, or nothing.
+// `Frames` frames lie between throw and handler. Each has a local variable with a destructor, or with a trivial one.
 struct something {
   ~something() { benchmark::ClobberMemory(); }
 };
@@ -75,7 +75,7 @@ BENCHMARK(bare_throw<nothing, 0>)->Name("bare_throw");
 BENCHMARK(bare_throw<nothing, 5>)->Name("bare_throw/5");
 BENCHMARK(bare_throw<something, 5>)->Name("bare_throw/5_destructors");
 
-// --- switch: all tasks run the same function, as they do where there are many ---
+// --- switch: all tasks run the same function, as is usual in programs with many tasks ---
 
 int yields_each(std::int64_t tasks) { return tasks < 1000 ? 20000 : 100; }
 
@@ -114,7 +114,7 @@ void boost_yield(benchmark::State& state) {
 }
 BENCHMARK(boost_yield)->Arg(2)->Arg(1000)->Arg(10000);
 
-// --- spawn and get, so many at a time ---
+// --- spawn and get, in batches ---
 
 void our_spawn(benchmark::State& state) {
   fibers::run([&] {

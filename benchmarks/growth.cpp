@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Does the cost of an operation grow with how many there are? A table of nanoseconds of processor time per operation,
-// for every primitive and scope, with 10, 1,000 and 100,000 of what may be many: waiters, tasks, items, callbacks,
-// levels. Besides the caches, which cost a task of 100,000 some hundreds of nanoseconds, only what is marked O(log n)
-// may grow.
+// Shows whether the cost of an operation grows with the number of objects. Prints a table of nanoseconds of processor
+// time per operation, for every primitive and scope, with 10, 1,000 and 100,000 waiters, tasks, items, callbacks or
+// levels. Only rows marked O(log n) may grow, apart from cache misses, which cost some hundreds of nanoseconds per task
+// at 100,000 tasks.
 //
-//   growth [NAME…]    only rows whose name contains one of these
+//   growth [NAME…]    only rows whose name contains one of the arguments
 
 #include <time.h>
 
@@ -26,7 +26,7 @@ namespace {
 using tasks = std::vector<fibers::task<void>>;
 namespace this_task = fibers::this_task;
 
-/// Measures what is between start() and stop(), in processor time of this thread.
+/// Measures the processor time of this thread between start() and stop().
 class stopwatch {
  public:
   void start() { begin_ = now(); }
@@ -50,7 +50,7 @@ tasks spawn_many(int n, F body) {
   return spawned;
 }
 
-/// Spawns tasks and lets them begin: they wait, as a rule.
+/// Spawns tasks and yields once, so that each of them runs until it waits.
 template <class F>
 tasks park(int n, F body) {
   auto parked = spawn_many(n, std::move(body));
@@ -62,7 +62,7 @@ void join(tasks& all) {
   for (auto& each : all) each.wait();
 }
 
-/// Cancels waiters one by one and joins them: each leaves the list it waits in.
+/// Cancels waiters one by one and joins them: each leaves the wait list it is in.
 template <class F>
 void cancel_waiters(stopwatch& watch, int n, F wait) {
   auto waiters = park(n, [wait](int) { wait(); });
@@ -551,7 +551,7 @@ std::vector<row> const rows = {
      }},
 };
 
-// Of some rounds, after one that warms up, the least.
+// Returns the minimum of several rounds, after one round that warms up.
 template <class Round>
 double least_of(int n, Round round) {
   double least = std::numeric_limits<double>::max();
@@ -614,7 +614,7 @@ bool is_wanted(std::string_view name, int argc, char** argv) {
 int main(int argc, char** argv) {
   std::printf("%-45s %10s %10s %10s\n", "ns of processor time each, of n", "10", "1,000", "100,000");
   fibers::run({.clock = virtual_time}, [&] {
-    {  // stacks that were used once, since the first use of their memory costs more than all that is measured
+    {  // touches all stacks once: the first touch of their memory costs more than any measured operation
       fibers::event end;
       auto all = park(100'000, [&](int) { end.wait(); });
       end.set();

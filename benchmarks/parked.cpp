@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Very many tasks at once, none of which can run: what each keeps in memory, and what it costs to cancel and join them
-// all. Memory is told truly only by the first run of a process: benchmarks/report.py gives each a process of its own.
+// Many parked tasks: the memory that each uses, and the cost of cancelling and joining all of them. The memory is right
+// only in the first run of a process, so benchmarks/report.py starts a process for each benchmark.
 
 #include <benchmark/benchmark.h>
 #include <unistd.h>
@@ -24,7 +24,7 @@ void report_memory(benchmark::State& state, std::size_t bytes) {
   state.counters["bytes_per_task"] = static_cast<double>(bytes) / static_cast<double>(state.range(0));
 }
 
-// The time is that of cancelling and joining.
+// Measures cancelling and joining.
 void our_parked(benchmark::State& state) {
   for (auto _ : state) {
     state.PauseTiming();
@@ -45,7 +45,7 @@ void our_parked(benchmark::State& state) {
 }
 BENCHMARK(our_parked)->Arg(100'000)->Arg(1'000'000)->Iterations(1);
 
-// No such thing as cancelling here: they are woken and joined.
+// Boost.Fiber has no cancellation: the fibers are woken and joined.
 void boost_parked(benchmark::State& state) {
   for (auto _ : state) {
     state.PauseTiming();

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSL-1.0
-"""Runs the built benchmarks and prints their costs as a Markdown table beside a floor and Boost.Fiber, then the rows
-that are above the project's targets.
+"""Runs the built benchmarks. Prints their costs as a Markdown table, compared with a floor and with Boost.Fiber, then
+the rows that are above the project's targets.
 
 benchmarks/report.py FOLDER   (benchmarks/run without arguments calls it)
 
@@ -32,7 +32,7 @@ def run(program, *options):
 
 
 def measure(folder):
-    """Lists of nanoseconds per item, and of counters, by name."""
+    """Returns the medians of nanoseconds per item and of counters, by name."""
     values = {}
 
     def note(results, prefix=""):

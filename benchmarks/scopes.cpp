@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Timeouts, groups and gather, beside the tasks they are made of. Each item is one block, one child, one gather.
+// Timeouts, groups and gather, compared with bare yields and tasks. An item is one block, child or gather.
 
 #include <benchmark/benchmark.h>
 

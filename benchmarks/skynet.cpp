@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Each task spawns ten, and those ten each, down to the leaves, which return their numbers; the rest add up.
+// A tree of tasks: each inner task spawns ten children and returns the sum of their results. A leaf returns its number.
 
 #include <benchmark/benchmark.h>
 #include <sys/resource.h>

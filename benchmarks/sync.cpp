@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Locks, events and queues, beside Boost.Fiber's. Each item is one lock and unlock, one wait, one message.
+// Locks, events and queues, compared with Boost.Fiber's. An item is one lock and unlock, one wait or one message.
 
 #include <benchmark/benchmark.h>
 
@@ -12,7 +12,7 @@
 
 namespace {
 
-// --- nobody in the way ---
+// --- uncontended ---
 
 void our_mutex(benchmark::State& state) {
   fibers::run([&] {
@@ -52,7 +52,7 @@ void our_semaphore(benchmark::State& state) {
 }
 BENCHMARK(our_semaphore);
 
-// Each item is a put and a get.
+// An item is a put and a get.
 void our_queue(benchmark::State& state) {
   fibers::run([&] {
     fibers::queue<int> queue(16);
@@ -75,10 +75,10 @@ void boost_queue(benchmark::State& state) {
 }
 BENCHMARK(boost_queue);
 
-// --- from one to the other ---
+// --- contended ---
 
-// Tasks that take the same lock in turn: each yields while it has it, so that the others come and wait; and once more
-// after, since a fiber of Boost that locks again at once slips in before those who wait.
+// Tasks acquire the same lock in turn. Each yields while it holds the lock, so that the others queue; and once more
+// after it, since a fiber of Boost.Fiber that locks again at once overtakes the waiters.
 void our_mutex_handover(benchmark::State& state) {
   auto const count = state.range(0);
   fibers::run([&] {
@@ -131,7 +131,7 @@ void boost_mutex_handover(benchmark::State& state) {
 }
 BENCHMARK(boost_mutex_handover)->Arg(2)->Arg(10);
 
-// One task puts, the other gets.
+// One task puts, another gets.
 void our_messages(benchmark::State& state) {
   fibers::run([&] {
     fibers::queue<int> queue(static_cast<std::size_t>(state.range(0)));
@@ -147,7 +147,7 @@ void our_messages(benchmark::State& state) {
 BENCHMARK(our_messages)->Arg(1)->Arg(128);
 
 void boost_messages(benchmark::State& state) {
-  // Its channel holds one item less than its size, which must be a power of two.
+  // The capacity of the channel is its size minus one; the size must be a power of two.
   boost::fibers::buffered_channel<int> channel(static_cast<std::size_t>(state.range(0)));
   boost::fibers::fiber consumer([&] {
     for (auto const item : channel) benchmark::DoNotOptimize(item);

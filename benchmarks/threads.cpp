@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// A task wakes a task of another thread, and waits until that has woken it: both threads sleep in between, so this is
-// twice the way into the kernel and out again.
+// A task wakes a task on another thread, and waits until that task has woken it. Both threads sleep in between, so a
+// round trip contains two wake-ups through the kernel.
 
 #include <benchmark/benchmark.h>
 
@@ -15,7 +15,7 @@
 
 namespace {
 
-// Lets one task through each time it is set.
+// An auto-reset event for one waiter: each set() ends one wait().
 class gate {
  public:
   void set() {
@@ -24,7 +24,7 @@ class gate {
     bool const claimed = w != nullptr && w->try_claim(fibers::detail::claim::notified);
     set_ = !claimed;
     lock.unlock();
-    if (claimed) fibers::detail::wake(*w);  // the last touch
+    if (claimed) fibers::detail::wake(*w);  // last access: the waiter may be destroyed from here on
   }
   void wait(boost::source_location const& place = BOOST_CURRENT_LOCATION) {
     auto& task = fibers::detail::enter(place);
@@ -33,7 +33,7 @@ class gate {
     if (std::exchange(set_, false)) return;
     sleeper_ = &w;
     lock.unlock();
-    static_cast<void>(fibers::detail::suspend(w));  // nobody cancels here
+    static_cast<void>(fibers::detail::suspend(w));  // this benchmark cancels no task
   }
 
  private:
@@ -81,7 +81,7 @@ void boost_round_trip(benchmark::State& state) {
 }
 BENCHMARK(boost_round_trip)->UseRealTime();
 
-// One thread's task puts, the other's gets.
+// A task on one thread puts, a task on another gets.
 void our_messages_2_threads(benchmark::State& state) {
   fibers::queue<int> queue(static_cast<std::size_t>(state.range(0)));
   std::jthread const other([&] {
@@ -98,7 +98,7 @@ void our_messages_2_threads(benchmark::State& state) {
 BENCHMARK(our_messages_2_threads)->Arg(1)->Arg(128)->UseRealTime();
 
 void boost_messages_2_threads(benchmark::State& state) {
-  // It holds one item less than its size, which must be a power of two.
+  // The capacity of the channel is its size minus one; the size must be a power of two.
   boost::fibers::buffered_channel<int> channel(static_cast<std::size_t>(state.range(0)));
   std::jthread const other([&] {
     for (auto const item : channel) benchmark::DoNotOptimize(item);

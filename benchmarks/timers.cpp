@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Tasks that sleep, all for different times within a second, on the real clock. What counts is the time of the
-// processor.
+// Tasks that sleep on the real clock, each for a different time of up to a second. Measures processor time.
 
 #include <benchmark/benchmark.h>
 
@@ -13,7 +12,7 @@
 
 namespace {
 
-// In no order.
+// Returns lengths in pseudo-random order.
 std::chrono::microseconds length_of(std::int64_t sleeper) {
   return std::chrono::microseconds(500'000 + sleeper * 7919 % 500'000);
 }

@@ -1,4 +1,4 @@
-"""Runs a sample and compares what it prints with what its chapter promises.
+"""Runs a sample and compares its output with the expected output of its chapter.
 
 check.py PROGRAM EXPECTED
 """
@@ -8,7 +8,7 @@ import pathlib
 import subprocess
 import sys
 
-TIMEOUT = 50  # seconds; below Meson's own, so that what was printed so far can still be shown
+TIMEOUT = 50  # seconds; below Meson's limit, so that the output so far can still be shown
 
 
 def main(program, expected_file):

@@ -1,5 +1,5 @@
-# Sourced by samples/run, tests/run, benchmarks/run and .ci/run: installs what is missing, configures and
-# builds, and says what it does in a line each. Goes to the root of the tree.
+# Sourced by samples/run, tests/run, benchmarks/run and .ci/run: changes to the root of the tree, installs missing
+# packages, configures and builds. Prints a line for each step.
 
 set -euo pipefail
 CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
@@ -11,13 +11,13 @@ have() { type -P "$1" >/dev/null; }
 # Prints the comment at the head of a script.
 usage() { sed -n '2,/^$/s/^# \{0,1\}//p' "$1"; }
 
-# quietly LINES COMMAND…: shows what a command printed only if it fails, and then as "tail -n LINES" does
+# quietly LINES COMMAND…: prints the output of a command only if it fails, and then only "tail -n LINES"
 quietly() {
   local output
   output=$("${@:2}" 2>&1 </dev/null) || { tail -n "$1" <<<"$output" >&2; return 1; }
 }
 
-# A command, as in CXX=clang++; ccache comes back in prepare.
+# The compiler command, as in CXX=clang++. `prepare` adds ccache again.
 compiler=${CXX:-}
 compiler=${compiler#ccache }
 if [ -z "$compiler" ]; then
@@ -25,14 +25,14 @@ if [ -z "$compiler" ]; then
   if ! have g++ && have clang++; then compiler=clang++; fi
 fi
 
-# --- what is missing ---
+# --- missing packages ---
 
-# Does a program link with these arguments?
+# Succeeds if a program links with these arguments.
 links() { echo 'int main() {}' | $compiler -x c++ - -o /dev/null "$@" 2>/dev/null; }
 
 has_package() { have pkg-config && pkg-config --exists "$1"; }
 
-# The version of the Boost headers as Boost writes it (108100 is 1.81.0), or 0.
+# Prints the version of the Boost headers as Boost writes it (108100 is 1.81.0), or 0.
 boost_number() {
   local line
   line=$(printf '#include <boost/version.hpp>\nBOOST_VERSION\n' | $compiler -E -P -x c++ - 2>/dev/null | tail -n 1) || true
@@ -49,7 +49,7 @@ missing() {
       have meson || echo meson
       have ninja || have ninja-build || echo ninja-build
       ;;
-    boost)  # Meson looks for it in BOOST_ROOT itself
+    boost)  # Meson itself searches BOOST_ROOT
       [ -n "${BOOST_ROOT:-}" ] || { [ "$(boost_number)" -ge 108100 ] && links -lboost_fiber -lboost_context; } ||
         echo libboost-fiber-dev
       ;;
@@ -63,13 +63,13 @@ missing() {
       have pkg-config || echo pkg-config
       has_package openssl || echo libssl-dev
       ;;
-    clients)  # with which tests/network drives the servers
+    clients)  # tests/network drives the servers with these
       have curl || echo curl
       have nc || echo netcat-openbsd
       have openssl || echo openssl
       have wrk || echo wrk
       ;;
-    sanitizers)  # g++ brings them along
+    sanitizers)  # g++ includes them
       [[ $compiler != *clang* ]] || links -fsanitize=thread || echo libclang-rt-dev
       ;;
     valgrind)  # the program and the header
@@ -82,8 +82,8 @@ missing() {
   esac
 }
 
-# Debian's default Boost may be too old. Prints the package of the oldest that will do, or that belongs to the
-# headers which are there already. Too old ones stay: others may need them, and two do not go together.
+# Debian's default Boost may be too old. Prints the package of the oldest sufficient version, or the package to which the
+# installed headers belong. A Boost that is too old stays: other programs may need it, and two versions conflict.
 boost_package() {
   local number
   number=$(boost_number)
@@ -103,26 +103,26 @@ apt_get() {
   quietly 3 "${command[@]}"
 }
 
-# Installs packages, but never at the cost of others: apt then refuses, and all is as it was.
+# Installs packages. Never removes others: apt then fails and changes nothing.
 apt_install() {
   if ! have apt-get || { [ "$(id -u)" != 0 ] && ! have sudo; }; then return 1; fi
   if ! compgen -G '/var/lib/apt/lists/*_Packages*' >/dev/null; then
-    say "fetching the lists of packages"
+    say "updating the package lists"
     apt_get update || return
   fi
   if [ "$1" = libboost-fiber-dev ]; then set -- "$(boost_package)" && [ -n "$1" ] || return; fi
 
   say "installing $*"
   local install=(apt_get install --no-remove --no-install-recommends "$@")
-  "${install[@]}" 2>/dev/null || { apt_get update && "${install[@]}"; }  # the lists may be old
+  "${install[@]}" 2>/dev/null || { apt_get update && "${install[@]}"; }  # the lists may be out of date
 }
 
-# Installs what is missing of the tools and of these. If that cannot be, nothing goes on without the tools;
-# libraries are left to Meson's wraps.
+# Installs missing tools and libraries. If that fails, missing tools are an error, and missing libraries are left to
+# Meson's wraps.
 require() {
   local what packages
   for what in tools "$@"; do
-    # shellcheck disable=SC2207  # words
+    # shellcheck disable=SC2207  # splits into words
     packages=($(missing "$what"))
     if [ ${#packages[@]} -eq 0 ] || apt_install "${packages[@]}"; then continue; fi
     if [ "$what" = tools ]; then die "please install ${packages[*]} (as Debian names them)"; fi
@@ -142,15 +142,15 @@ build_dir() {
   if [ "$program" = g++ ]; then echo "build/$1"; else echo "build/$1-$program"; fi
 }
 
-# prepare DIRECTORY "LIBRARY…" OPTION…: installs what is missing and configures, if that is not done yet
+# prepare DIRECTORY "LIBRARY…" OPTION…: installs missing packages and configures, unless the directory is configured
 prepare() {
   if [ -e "$1/build.ninja" ]; then return; fi
-  # shellcheck disable=SC2086  # words
+  # shellcheck disable=SC2086  # splits into words
   require $2
   say "configuring $1 for $compiler"
-  rm -rf "$1"  # may be a half configured one
+  rm -rf "$1"  # may be left from a failed attempt
   local ccache=
-  if have ccache; then ccache='ccache '; fi  # with CXX set, Meson does not look for it
+  if have ccache; then ccache='ccache '; fi  # Meson does not search for it if CXX is set
   CXX=$ccache$compiler quietly 3 meson setup "$1" "${@:3}"
 }
 
@@ -165,7 +165,7 @@ build() {
 
 # --- programs ---
 
-# choose FOLDER NAME…: sets names to these programs of a folder, or to all
+# choose FOLDER NAME…: sets `names` to these programs of a folder, or to all
 choose() {
   local all=("$1"/*.cpp) name
   all=("${all[@]##*/}")

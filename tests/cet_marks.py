@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSL-1.0
-"""Fails if the built library, or an object of it, is marked for CET, which the switch of fibers does not support: a
-program with shadow stacks would end at its first switch (see fibers/detail/parts/context_switch.hpp).
+"""Fails if the built library, or an object of it, is marked for CET. The switch of fibers does not support shadow
+stacks: a program with them would end at its first switch (see fibers/detail/parts/context_switch.hpp).
 
 cet_marks.py READELF LIBRARY
-cet_marks.py READELF --self-test    is a mark found where there is one? Needs a compiler, cc.
+cet_marks.py READELF --self-test    checks that a mark is found where there is one; needs a compiler, cc
 """
 
 import pathlib
@@ -47,7 +47,7 @@ def main():
     wrong = marked(readelf, [library, *objects])
     for file in wrong:
         print(f"{file}: is marked for CET; compile it with -fcf-protection=none")
-    print(f"{1 + len(objects)} files, {len(wrong)} marked")
+    print(f"{1 + len(objects)} files, {len(wrong)} marked for CET")
     return 1 if wrong or not objects else 0
 
 

@@ -1,11 +1,11 @@
-"""Which behaviour of asyncio is shown by which test, differs on purpose, or is not there yet.
+"""Checks that each behaviour of asyncio is shown by a test, is a stated difference, or is listed as not implemented.
 
-ledger.py ROOT         fails, and says which, if a behaviour has none of these
+ledger.py ROOT         fails if a behaviour has no entry
 ledger.py ROOT FILE    also writes the table of all behaviours to FILE, in Markdown
 
-The behaviours are those of tests/parity/catalogue.md. A test names those it shows in its tags, as [TASK-14], and a
-scenario of tests/parity/examples.jsonl in "shows". tests/differences.md has a row for each that differs, with a * if a
-test shows what happens here instead, and in its last part for each that is not there yet.
+The behaviours are the rows of tests/parity/catalogue.md. A test names the rows that it shows in its tags, as [TASK-14],
+a scenario of tests/parity/examples.jsonl in "shows". tests/differences.md has a row for each behaviour that differs,
+with a * if a test shows what happens here instead, and in its last section a row for each that is not implemented.
 """
 
 import collections
@@ -18,16 +18,17 @@ CASE = re.compile(r"\b(?:[A-Z_]*TEST_CASE[A-Z_]*|SCENARIO)\s*\((.*?)\)\s*\{", re
 TEXT = re.compile(r'"((?:\\.|[^"\\])*)"')
 ID = re.compile(r"\b([A-Z]+-\d\d)\b")
 ROW = re.compile(r"^\| ([A-Z]+-\d\d)(\*?) \| (.*) \|$")
-NOT_YET = "## Not there yet"
+NOT_YET = "## Not implemented"
 HEAD = """# The ledger
 
-Made from tests/parity/catalogue.md, the names of the tests and tests/differences.md. Each behaviour of asyncio has a test, a stated difference, or is said
-not to be there yet. In brackets: the file of the tests.
+Generated from tests/parity/catalogue.md, the names of the tests and tests/differences.md, which explains the rules that
+are cited. Each behaviour of asyncio has a test, a stated difference, or is listed as not implemented. The file of the
+tests is in brackets.
 """
 
 
 def catalogue(root):
-    """(title of the group, [(ID, behaviour)]) for each group."""
+    """Returns (title of the group, [(ID, behaviour)]) for each group."""
     groups = []
     for line in (root / "tests/parity/catalogue.md").read_text(encoding="utf-8").splitlines():
         if line.startswith("## "):
@@ -38,11 +39,11 @@ def catalogue(root):
 
 
 def tests(root):
-    """ID -> file -> names of the tests that show it."""
+    """Returns ID -> file -> names of the tests that show it."""
     found = collections.defaultdict(lambda: collections.defaultdict(list))
     for path in sorted((root / "tests").rglob("*.cpp")):
         for case in CASE.finditer(path.read_text(encoding="utf-8")):
-            # Names and tags may be written as several texts side by side.
+            # Names and tags may consist of several adjacent string literals.
             whole = "".join(TEXT.findall(case[1]))
             name = whole.split("[")[0].strip().replace("\\", "")
             for each in dict.fromkeys(ID.findall(whole)):
@@ -55,7 +56,7 @@ def tests(root):
 
 
 def differences(root):
-    """ID -> (why, is there a test), and ID -> why it is not there yet."""
+    """Returns ID -> (difference, is there a test), and ID -> what is not implemented."""
     differ, not_yet = {}, {}
     rows = differ
     for line in (root / "tests/differences.md").read_text(encoding="utf-8").splitlines():
@@ -70,11 +71,11 @@ def faults(groups, shown, differ, not_yet):
     known = [each for _, rows in groups for each, _ in rows]
     for each in known:
         if each in not_yet and each in shown:
-            yield f"{each}: has a test, so it does not belong into '{NOT_YET[3:]}' of tests/differences.md"
+            yield f"{each}: has a test, but is listed in '{NOT_YET[3:]}' of tests/differences.md"
         elif each in differ and differ[each][1] != (each in shown):
-            yield f"{each}: in tests/differences.md a * is for those that have a test, and only for those"
+            yield f"{each}: tests/differences.md must mark it with * exactly if it has a test"
         elif each not in shown and each not in differ and each not in not_yet:
-            yield f"{each}: no test, no stated difference, and not said to be missing"
+            yield f"{each}: has no test, and no row in tests/differences.md"
     for each in {*shown, *differ, *not_yet} - set(known):
         yield f"{each}: not in the catalogue"
 
@@ -88,7 +89,7 @@ def ledger(groups, shown, differ, not_yet):
             if each in differ:
                 what.append(f"**differs**: {differ[each][0]}")
             if each in not_yet:
-                what.append(f"**not there yet**: {not_yet[each]}")
+                what.append(f"**not implemented**: {not_yet[each]}")
             for file, names in shown.get(each, {}).items():
                 what.append("; ".join(names).replace("|", "\\|").replace("<", "&lt;") + f" ({file})")
             parts.append(f"| {each} | {behaviour} | {'<br>'.join(what)} |")
@@ -105,7 +106,7 @@ def main(root, file=None):
     for each in wrong:
         print(each)
     count = sum(len(rows) for _, rows in groups)
-    print(f"{count} behaviours: {len(shown)} with tests, {len(differ)} that differ, {len(not_yet)} not there yet; "
+    print(f"{count} behaviours: {len(shown)} with tests, {len(differ)} that differ, {len(not_yet)} not implemented; "
           f"{len(wrong)} faults")  # fmt: skip
     return 1 if wrong or not shown else 0
 

@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: BSL-1.0
-"""Checks that what the documents quote is what stands in the tree, so that no reader copies what nobody compiles.
+"""Checks that every quotation in the documents is equal to the file it is from, so that all quoted code is compiled.
 
 quotes.py ROOT
 quotes.py --self-test
 
-A quote is a fenced block after a line that names its file:
+A quotation is a fenced block after a line that names its file:
 
     <!-- samples/timeout.cpp -->
     ```cpp
     …
     ```
 
-Its lines must stand in that file, one after the other; they may be indented less, but all by as much. Every block of
-C++ must be a quote, others may be.
+Its lines must be consecutive lines of that file; they may be indented less, all by the same amount. Every block of C++
+must be a quotation, other blocks may be.
 """
 
 import pathlib
@@ -29,7 +29,7 @@ FENCE = re.compile(r"(`{3,})(\w*)")
 
 
 def blocks(text):
-    """Each fenced block as (line number, language, the line before it, its lines)."""
+    """Yields each fenced block as (line number, language, the line before it, its lines)."""
     before, inside = "", None
     for number, line in enumerate(text.splitlines(), 1):
         if inside is not None:
@@ -45,7 +45,7 @@ def blocks(text):
 
 
 def stands_in(quote, lines):
-    """Do these lines stand in the others, one after the other, all indented by as much more?"""
+    """Returns whether these lines are consecutive among the others, all indented by the same amount more."""
     for start in range(len(lines) - len(quote) + 1):
         indent = None
         for quoted, line in zip(quote, lines[start:]):
@@ -61,7 +61,7 @@ def stands_in(quote, lines):
 
 
 def check(root):
-    """The list of what is wrong, as "file:line: what"."""
+    """Returns the faults as "file:line: text"."""
     root = pathlib.Path(root)
     wrong = []
     for document in DOCUMENTS:
@@ -72,32 +72,32 @@ def check(root):
             source = SOURCE.fullmatch(before.strip())
             if source is None:
                 if language == "cpp":
-                    wrong.append(f"{document}:{number}: C++ without the file it is quoted from: <!-- FILE -->")
+                    wrong.append(f"{document}:{number}: C++ without its source: <!-- FILE -->")
             elif not (root / source[1]).is_file():
-                wrong.append(f"{document}:{number}: there is no file {source[1]}")
+                wrong.append(f"{document}:{number}: the quoted file {source[1]} does not exist")
             elif not any(quote):
-                wrong.append(f"{document}:{number}: an empty quote")
+                wrong.append(f"{document}:{number}: empty quotation")
             elif not stands_in(quote, (root / source[1]).read_text(encoding="utf-8").splitlines()):
-                wrong.append(f"{document}:{number}: this does not stand in {source[1]}")
+                wrong.append(f"{document}:{number}: this text is not in {source[1]}")
     return wrong
 
 
-# Each case: what must be reported (None: nothing), and the document. The file a.cpp is the same for all.
+# Each case: the expected report (None: no fault), and the document. The file a.cpp is the same for all.
 FILE = "int f() {\n  if (x) {\n    g();\n\n    h();\n  }\n}\n"
 CASES = [
     (None, "<!-- a.cpp -->\n```cpp\n" + FILE + "```\n"),
     (None, "<!-- a.cpp -->\n```cpp\nif (x) {\n  g();\n\n  h();\n}\n```\n"),
     (None, "words\n```sh\nls\n```\n<!-- a.cpp -->\n```text\n    h();\n```\n"),
-    ("README.md:2: this does not stand in a.cpp", "<!-- a.cpp -->\n```cpp\ng();\nh();\n```\n"),
-    ("this does not stand in a.cpp", "<!-- a.cpp -->\n```cpp\nif (x) {\ng();\n```\n"),
-    ("this does not stand in a.cpp", "<!-- a.cpp -->\n```cpp\n      g();\n```\n"),
-    ("this does not stand in a.cpp", "<!-- a.cpp -->\n```text\ng()\n```\n"),
-    ("an empty quote", "<!-- a.cpp -->\n```cpp\n```\n"),
-    ("there is no file b.cpp", "<!-- b.cpp -->\n```cpp\ng();\n```\n"),
-    ("README.md:1: C++ without the file", "```cpp\ng();\n```\n"),
-    ("README.md:5: C++ without the file", "<!-- a.cpp -->\n```cpp\n    g();\n```\n```cpp\n    g();\n```\n"),
+    ("README.md:2: this text is not in a.cpp", "<!-- a.cpp -->\n```cpp\ng();\nh();\n```\n"),
+    ("this text is not in a.cpp", "<!-- a.cpp -->\n```cpp\nif (x) {\ng();\n```\n"),
+    ("this text is not in a.cpp", "<!-- a.cpp -->\n```cpp\n      g();\n```\n"),
+    ("this text is not in a.cpp", "<!-- a.cpp -->\n```text\ng()\n```\n"),
+    ("empty quotation", "<!-- a.cpp -->\n```cpp\n```\n"),
+    ("the quoted file b.cpp does not exist", "<!-- b.cpp -->\n```cpp\ng();\n```\n"),
+    ("README.md:1: C++ without its source", "```cpp\ng();\n```\n"),
+    ("README.md:5: C++ without its source", "<!-- a.cpp -->\n```cpp\n    g();\n```\n```cpp\n    g();\n```\n"),
 ]
 TREES = [(expected, {"a.cpp": FILE, "README.md": document}) for expected, document in CASES]
 
 if __name__ == "__main__":
-    sys.exit(checker.main(check, TREES, "all quotes are true"))
+    sys.exit(checker.main(check, TREES, "all quotations match their sources"))

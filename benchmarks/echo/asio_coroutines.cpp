@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// asio_coroutines PORT [SECONDS]: the same with Asio's C++20 coroutines.
+// asio_coroutines PORT [SECONDS]: an echo server with Asio's C++20 coroutines. SECONDS limits each read.
 
 #include <array>
 #include <boost/asio/awaitable.hpp>

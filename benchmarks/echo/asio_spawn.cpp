@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// asio_spawn PORT [SECONDS]: the same with Asio's stackful coroutines.
+// asio_spawn PORT [SECONDS]: an echo server with Asio's stackful coroutines. SECONDS limits each read.
 
 #include <array>
 #include <boost/asio/io_context.hpp>

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// What the echo servers are measured with: so many connections, each of which sends a message, waits for its echo, and
-// sends the next one. One thread, on epoll.
+// The load generator for the echo servers. Each connection sends a message, waits for its echo, and sends the next one.
+// One thread, on epoll.
 //
-//   client PORT CONNECTIONS SECONDS    prints requests, seconds, and the time an echo took: median, 99 %, 99.9 %, in us
-//   client PORT CONNECTIONS idle       opens them, prints "open", and waits until its input ends
+//   client PORT CONNECTIONS SECONDS    prints requests, seconds, and latency in us: median, 99 %, 99.9 %
+//   client PORT CONNECTIONS idle       opens the connections, prints "open", and waits until its input ends
 
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
@@ -47,7 +47,7 @@ int connect_to(int port) {
 
 struct connection {
   int socket = -1;
-  std::size_t received = 0;  // of the echo that is awaited
+  std::size_t received = 0;  // bytes of the current echo
   steady::time_point sent = {};
 };
 

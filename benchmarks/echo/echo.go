@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// go run echo.go PORT [SECONDS]: the same in Go, with GOMAXPROCS=1.
+// go run echo.go PORT [SECONDS]: an echo server in Go, with GOMAXPROCS=1. SECONDS limits each read.
 
 package main
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSL-1.0
-"""echo.py PORT [SECONDS]: the same with asyncio's streams."""
+"""echo.py PORT [SECONDS]: an echo server with asyncio's streams. SECONDS limits each read."""
 
 import asyncio
 import contextlib

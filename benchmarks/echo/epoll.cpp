@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// epoll PORT [SECONDS]: the same by hand, as the floor. The time limits stand in a list, since all are equally long.
+// epoll PORT [SECONDS]: a hand-written echo server, as the floor. SECONDS limits each read. All limits are equally
+// long, so a list holds the deadlines in order.
 
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
@@ -58,7 +59,7 @@ int main(int count, char** arguments) {
 
   int const poll = ::epoll_create1(0);
   add(poll, acceptor, nullptr);
-  connections all;  // those that have waited longest first
+  connections all;  // in order of their deadlines
   std::array<epoll_event, 128> events;
   std::array<char, 1024> buffer;
   for (;;) {
@@ -95,7 +96,7 @@ int main(int count, char** arguments) {
       }
     }
     while (limited && !all.empty() && all.front().deadline <= now) {
-      ::shutdown(all.front().socket, SHUT_RDWR);  // its end is then read
+      ::shutdown(all.front().socket, SHUT_RDWR);  // the next recv() then returns 0
       all.front().deadline = now + limit;
       all.splice(all.end(), all, all.begin());
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// fibers PORT [SECONDS]: an echo server, with so long a time limit around every read.
+// fibers PORT [SECONDS]: our echo server. SECONDS limits each read.
 
 #include <array>
 #include <boost/asio/ip/tcp.hpp>

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSL-1.0
-"""Measures the echo servers side by side, each alone with the client, on separate cores where there are two.
+"""Compares the echo servers. One server runs at a time, with the client, on separate cores if there are two.
 
 measure.py FOLDER [--seconds S] [--rounds N] [SERVER…]
 
-FOLDER is where Meson has built them. Prints a table for each number of connections: medians over the rounds, in which
-the servers take turns. "CPU" is the server's processor time for each request. Only 127.0.0.1 is used.
+FOLDER holds the programs that Meson has built. Prints a table for each number of connections: medians over the rounds,
+in which the servers take turns. "CPU" is the server's processor time for each request. Only 127.0.0.1 is used.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import tempfile
 import time
 
 HERE = pathlib.Path(__file__).parent
-LIMIT = 10  # seconds, around every read, where there is a limit
+LIMIT = 10  # seconds for each read, in the rounds with a limit
 IDLE = 10_000
 
 
@@ -42,7 +42,7 @@ def servers(folder, wanted, scratch):
 
 
 class Server:
-    """A server that runs; knows its port, its processor time and its memory."""
+    """A running server with its port, processor time and memory."""
 
     def __init__(self, command, limit):
         self.process = subprocess.Popen(pinned(0, [*command, "0", str(limit)]), stdout=subprocess.PIPE, text=True,

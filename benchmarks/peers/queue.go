@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// What sync.cpp measures of ours, in Go on one thread: channels, a mutex. Prints nanoseconds per item, the median of 7.
+// The measurements of sync.cpp in Go: channels and a mutex. Prints nanoseconds per item, the median of 7.
 package main
 
 import (

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSL-1.0
-"""What sync.cpp measures of ours, in asyncio. Prints nanoseconds per item, the median of 5."""
+"""The measurements of sync.cpp in asyncio. Prints nanoseconds per item, the median of 5."""
 
 import asyncio
 import statistics

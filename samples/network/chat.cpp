@@ -2,14 +2,14 @@
 
 // A chat server
 //
-// What one says, all hear. Each client has a queue of lines that it has yet to be sent, and that is bounded: whoever
-// talks never waits for those who listen, and who falls too far behind has to go. So one slow client cannot stall the
-// rest, and costs no more memory than its queue.
+// Each line that a client sends goes to all others. Each client has a bounded queue of lines that are still to be sent
+// to it. A talking client never waits for listening clients, and a client whose queue overflows is disconnected. One
+// slow client therefore cannot stall the others, and costs no more memory than its queue.
 //
 //   samples/run chat 7001
 //   nc 127.0.0.1 7001    # in other terminals, several times
 //
-// Type /quit, or end nc, to leave. To be a slow client, stop a nc with Ctrl-Z while another one talks much:
+// Type /quit, or end nc, to leave. To simulate a slow client, stop one nc with Ctrl-Z while another one sends much:
 //
 //   yes 'the same again' | head -n 500000 | nc 127.0.0.1 7001
 
@@ -33,26 +33,26 @@ constexpr std::size_t longest_queue = 100;  // in lines
 class guest {
  public:
   explicit guest(tcp::socket socket) : socket_(std::move(socket)) {
-    socket_.set_option(tcp::socket::send_buffer_size(64 * 1024));  // what the kernel keeps for it comes on top
+    socket_.set_option(tcp::socket::send_buffer_size(64 * 1024));  // the kernel's buffer adds to the queue
   }
 
-  /// Does not wait.
+  /// Queues a line for this guest. Does not suspend. If the queue is full, the guest is disconnected.
   void hear(std::shared_ptr<std::string const> line) {
     if (to_hear_.try_put(std::move(line))) return;
     why_ = "You do not listen.";
     too_slow_.set();
   }
 
-  /// Once it has heard what there is to hear, it leaves.
+  /// Disconnects the guest once it has received the lines that are queued.
   void no_more_to_hear() { to_hear_.shutdown(); }
 
-  /// Calls said(line) for each line that comes, until the guest leaves, or has to.
+  /// Calls said(line) for each line received, until the guest leaves or is disconnected.
   template <class Said>
   void stay(Said said) {
     fibers::race([&] { talk(said); }, [&] { listen(); }, [&] { too_slow_.wait(); });
   }
 
-  /// If it had to leave, says why; but does not wait for ever until it listens.
+  /// Tells a disconnected guest the reason, with a time limit, since the guest may have stopped reading.
   void say_good_bye() {
     if (why_.empty()) return;
     fibers::move_on_after(5s, [&] { send("\n" + why_ + " Good bye.\n"); });
@@ -72,7 +72,7 @@ class guest {
       if (line == "/quit\n") return;
       said(line);
       received.erase(0, size);
-      fibers::this_task::yield();  // after each line the others have their turn
+      fibers::this_task::yield();  // other guests run after each line
     }
   }
 
@@ -89,9 +89,9 @@ class guest {
   }
 
   tcp::socket socket_;
-  fibers::queue<std::shared_ptr<std::string const>> to_hear_{longest_queue};  // one copy for all who hear it
+  fibers::queue<std::shared_ptr<std::string const>> to_hear_{longest_queue};  // all guests share one copy of a line
   fibers::event too_slow_;
-  std::string why_;  // it has to leave
+  std::string why_;  // the reason for disconnecting the guest
 };
 
 class hall {

@@ -2,13 +2,13 @@
 
 // A server that reads messages with a pulse
 //
-// A message is its size in four digits, and then so many bytes. Whenever half a second passes without the rest of it,
-// the client gets a dot, so that it knows of the server; then the read goes on where it was cut short.
+// A message is its size in four digits, followed by as many bytes. Whenever half a second passes before the message is
+// complete, the client gets a dot as a sign of life. The read then continues behind the bytes that have arrived.
 //
 //   samples/run heartbeat 7004
 //   (printf 00; sleep 1; printf 05he; sleep 1; printf llo; sleep 1) | nc 127.0.0.1 7004
 //
-// You will see a dot every half second, and "hello" when all of it has come.
+// You will see a dot every half second, and "hello" when the message is complete.
 
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/read.hpp>
@@ -26,7 +26,7 @@ void read_all(tcp::socket& socket, asio::mutable_buffer room) {
     try {
       room += fibers::with_timeout(500ms, [&] { return asio::async_read(socket, room, fibers::use_fiber); });
     } catch (fibers::timeout_error const& late) {
-      room += late.transferred();  // these bytes are here already, and no longer in the stream
+      room += late.transferred();  // these bytes have been read, and are no longer in the stream
       asio::async_write(socket, asio::buffer(".", 1), fibers::use_fiber);
     }
   }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// Requests and answers, as the HTTP server of this folder sees them: texts that fit into memory.
+// Requests and responses of the HTTP server in this folder: texts that fit into memory.
 
 #include <boost/beast/core/string.hpp>
 #include <boost/beast/http.hpp>
@@ -16,7 +16,7 @@ namespace http = boost::beast::http;
 using request = http::request<http::string_body>;
 using response = http::response<http::string_body>;
 
-/// Reads one request, and no more than this of it.
+/// Reads one request of limited size.
 struct request_parser : http::request_parser<http::string_body> {
   request_parser() {
     header_limit(8 * 1024);
@@ -24,7 +24,7 @@ struct request_parser : http::request_parser<http::string_body> {
   }
 };
 
-/// An answer, ready to be sent. One to HEAD says how long its body would be, and has none.
+/// A response, ready to be sent. The response to HEAD has the length of the body in its header, and no body.
 inline response answer(request const& asked, http::status status, std::string text,
                        boost::beast::string_view type = "text/plain") {
   response answer(status, asked.version(), std::move(text));
@@ -41,14 +41,15 @@ inline response not_allowed(request const& asked, std::string const& methods) {
   return reply;
 }
 
-/// About a request that could not be read. Where the next one would begin is not known, so this is the last answer.
+/// The response to a request that could not be parsed. The beginning of the next request is unknown, so this response
+/// is the last on its connection.
 inline response complaint(http::status status) {
   request nothing(http::verb::get, "", 11);
   nothing.keep_alive(false);
   return answer(nothing, status, std::string(http::obsolete_reason(status)) + '\n');
 }
 
-/// What to complain of, if a request could not be read because of this error; nothing if the client has gone.
+/// The status for a request that could not be read because of this error; none if the client has disconnected.
 inline std::optional<http::status> what_is_wrong(boost::system::error_code const& error) {
   if (error == http::error::end_of_stream || error == http::error::partial_message) return {};
   if (error == http::error::header_limit) return http::status::request_header_fields_too_large;

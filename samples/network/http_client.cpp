@@ -2,13 +2,15 @@
 
 // An HTTP client
 //
-// Fetches all pages that the command line names at once. What fails is tried again, each time after a longer pause; and
-// all of it has a deadline. What is there by then is shown, and of the rest why it is not.
+// Fetches all pages on the command line concurrently. A failed attempt is repeated after a pause that doubles each
+// time. All pages share one deadline. The client then shows each page that has arrived, and the error of each other
+// page.
 //
 //   samples/run http_server 8080        # in another terminal
 //   samples/run http_client http://127.0.0.1:8080/ http://127.0.0.1:8080/slow http://127.0.0.1:1/
 //
-// You will see the page at once, the slow one after two seconds, and three attempts at the one that is not there.
+// You will see the first page at once, the slow one after two seconds, and three attempts at the one that does not
+// exist.
 
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http.hpp>
@@ -77,7 +79,7 @@ response get_patiently(std::string const& url) {
   for (int attempt = 1;; ++attempt) {
     try {
       return fibers::with_timeout(time_for_attempt, [&] { return get(from); });
-    } catch (std::exception const& error) {  // the deadline of all cancels this task, and that is no std::exception
+    } catch (std::exception const& error) {  // the common deadline arrives as cancelled_error, no std::exception
       if (attempt == attempts) throw;
       std::cerr << url << ": " << describe(error) << "; again in " << pause.count() << " ms\n";
     }
@@ -86,7 +88,7 @@ response get_patiently(std::string const& url) {
   }
 }
 
-/// True if all were there.
+/// Returns true if every page was fetched with status 200.
 bool show_all(std::vector<std::string> const& urls) {
   auto const deadline = fibers::clock::now() + time_for_all;
   std::vector<std::function<response()>> calls;

@@ -2,17 +2,17 @@
 
 // An HTTP server
 //
-// HTTP/1.1 by Boost.Beast, and around it what a server needs so that nobody can harm the others: limits of time and of
-// size, and an end that is graceful. Each connection is a task: it waits for a request, answers, and so on.
+// HTTP/1.1 by Boost.Beast, with what a server needs so that no client can harm the others: limits of time and size, and
+// a graceful shutdown. Each connection is a task: it waits for a request, answers it, and repeats.
 //
 //   samples/run http_server 8080
-//   curl 127.0.0.1:8080/slow                             # takes two seconds
+//   curl 127.0.0.1:8080/slow                                  # takes two seconds
 //   curl -d 'hello' 127.0.0.1:8080/echo
 //   seq 300000 | curl --data-binary @- 127.0.0.1:8080/echo    # too large: 413
-//   nc 127.0.0.1 8080                                    # type nonsense and two returns: 400; a line, and wait: 408
+//   nc 127.0.0.1 8080                                         # nonsense and two returns: 400; one line only: 408
 //
-// A browser shows what goes on at http://127.0.0.1:8080/, and keeps looking. Press Ctrl-C while somebody waits for
-// /slow: the answer still comes, and then the server ends.
+// In a browser, http://127.0.0.1:8080/ shows the current counts, and refreshes itself. Press Ctrl-C while a client
+// waits for /slow: the client still gets its answer, and then the server ends.
 
 #include <boost/beast/core/flat_buffer.hpp>
 #include <csignal>
@@ -26,8 +26,8 @@ using fibers::use_fiber;
 using namespace std::chrono_literals;
 
 constexpr auto time_between_requests = 10s;
-constexpr auto time_for_request = 5s;  // to arrive, and to be dealt with
-constexpr auto time_for_answer = 5s;   // to be taken
+constexpr auto time_for_request = 5s;  // to arrive and to be processed
+constexpr auto time_for_answer = 5s;   // to be received by the client
 constexpr auto time_of_grace = 8s;
 
 class http_server {
@@ -43,12 +43,12 @@ class http_server {
         fibers::with_timeout(time_for_answer, [&] { http::async_write(socket, reply, use_fiber); });
       }
       hang_up(socket);
-    } catch (boost::system::system_error const&) {  // the client has gone, which concerns nobody else
-    } catch (fibers::timeout_error const&) {        // it does not read what it asked for
+    } catch (boost::system::system_error const&) {  // the client has disconnected
+    } catch (fibers::timeout_error const&) {        // the client does not read its answer
     }
   }
 
-  /// Requests that are under way are the last ones of their connections.
+  /// Begins the shutdown: each connection ends after the request that is under way.
   void stop() { stopping_.set(); }
 
  private:
@@ -61,7 +61,7 @@ class http_server {
     counter& what;
   };
 
-  /// Waits until a request begins. False if none comes in time, or the server stops.
+  /// Waits until a request begins. Returns false if none comes in time, or if the server stops.
   bool comes_request(tcp::socket& socket, beast::flat_buffer const& received) {
     if (received.size() > 0) return true;
     auto const begins = [&] {

@@ -2,14 +2,14 @@
 
 // A pre-fork server
 //
-// Four worker processes accept from one port, each with a loop of its own; the parent replaces a worker that dies. So
-// a server uses all processors, and a crash ends the connections of one worker only.
+// Four worker processes accept from one port, each with a loop of its own. The parent replaces a worker that dies. The
+// server thus uses all processors, and a crash ends the connections of one worker only.
 //
 //   samples/run prefork 7003
 //   nc 127.0.0.1 7003             # in other terminals: which worker answers?
-//   kill -9 PID                   # of a worker; another one takes its place
+//   kill -9 PID                   # of a worker; the parent starts a new one
 //
-// You will get back each line that you type, behind the number of the process that serves you.
+// You will get back each line that you type, after the process number of your worker.
 
 #include <sys/wait.h>
 #include <unistd.h>
@@ -39,7 +39,7 @@ void echo(tcp::socket socket) {
   }
 }
 
-// Asio must know of a fork, so that the loop of each process is woken by its own threads, timers and sockets.
+// Asio must be notified of a fork, so that each process has an event queue of its own for its loop.
 pid_t fork_process() {
   using event = asio::execution_context::fork_event;
   auto& context = fibers::io_context();
@@ -52,7 +52,7 @@ pid_t fork_process() {
 }
 
 void work(tcp::acceptor& acceptor) {
-  std::signal(SIGINT, SIG_IGN);  // Ctrl-C is for the parent, which sends SIGTERM
+  std::signal(SIGINT, SIG_IGN);  // the parent handles Ctrl-C, and sends SIGTERM
   fibers::race([&] { fibers::serve(acceptor, echo, {.grace = 5s}); }, [] { fibers::wait_for_signal({SIGTERM}); });
 }
 
@@ -70,13 +70,13 @@ int main(int argc, char** argv) {
       bury(WNOHANG);
       while (workers.size() < 4) {
         auto const worker = fork_process();
-        if (worker == 0) {  // the child has a copy of the loop, whose only task is this
+        if (worker == 0) {  // the child has a copy of the loop; this is its only task
           signals.clear();
           return work(acceptor);
         }
         workers.insert(worker);
       }
-      fibers::sleep_for(100ms);  // if they die at once, not too many in a second
+      fibers::sleep_for(100ms);  // limits the rate of forks if workers die at once
     } while (signals.async_wait(fibers::use_fiber) == SIGCHLD);
 
     acceptor.close();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// A certificate for this machine, made by this program for itself: for samples and tests.
+// A self-signed certificate for 127.0.0.1, for samples and tests.
 
 #include <openssl/evp.h>
 #include <openssl/pem.h>
@@ -25,8 +25,8 @@ inline void check(bool is_well) {
   if (!is_well) throw std::runtime_error("OpenSSL made no certificate");
 }
 
-/// The context of a server that proves with a new key to be 127.0.0.1. The certificate is written to a file, if one is
-/// named, for clients to check; the key never leaves the memory.
+/// Returns the context of a server with a new key and a certificate for 127.0.0.1. If `file` is not null, the
+/// certificate is written there, for clients to check. The key stays in memory.
 inline boost::asio::ssl::context self_signed_context(char const* file) {
   std::unique_ptr<EVP_PKEY, freed_by<&EVP_PKEY_free>> const key(EVP_EC_gen("P-256"));
   std::unique_ptr<X509, freed_by<&X509_free>> const certificate(X509_new());

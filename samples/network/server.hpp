@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// What the servers here have in common: a port on the command line, a line that says where they listen, and a polite
-// way to hang up.
+// Common parts of the servers: the port on the command line, the line that prints the address, and a lingering close.
 
 #include <array>
 #include <boost/asio/buffer.hpp>
@@ -26,7 +25,7 @@ inline std::optional<unsigned short> to_port(char const* text) {
   return port;
 }
 
-/// The program: calls main(acceptor) in fibers::run(), with the port of the command line. Returns its exit status.
+/// Calls main(acceptor) in fibers::run(), with the port of the command line. Returns the exit status of the program.
 template <class Main>
 int serve_on_port(int argc, char** argv, Main main) {
   auto const port = argc > 1 ? to_port(argv[1]) : std::nullopt;
@@ -37,7 +36,7 @@ int serve_on_port(int argc, char** argv, Main main) {
   try {
     fibers::run([&] {
       tcp::acceptor acceptor(fibers::io_context(), {boost::asio::ip::address_v4::loopback(), *port});
-      std::cout << "listening on " << acceptor.local_endpoint() << std::endl;  // at once, also into a pipe
+      std::cout << "listening on " << acceptor.local_endpoint() << std::endl;  // flushes, also into a pipe
       main(acceptor);
     });
     return 0;
@@ -47,8 +46,9 @@ int serve_on_port(int argc, char** argv, Main main) {
   }
 }
 
-/// After the last words. To close a socket while there are bytes that nobody has read would reset the connection, and
-/// the client might lose those words. So it is told that no more comes, and has a second to close its side.
+/// Closes a connection after its last message. Closing a socket that still has unread bytes resets the connection, and
+/// the client could lose that message. Therefore this shuts down the sending side, and reads until the client has
+/// closed its side, for at most a second.
 inline void hang_up(tcp::socket& socket) {
   boost::system::error_code error;
   socket.shutdown(tcp::socket::shutdown_send, error);

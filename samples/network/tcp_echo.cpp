@@ -2,13 +2,13 @@
 
 // A TCP echo server
 //
-// A task for each connection, and plain loops: read, write, again. Ctrl-C, or SIGTERM, ends it gracefully: nobody new
-// comes in, and those who are there have five seconds to finish.
+// Each connection is a task with a plain loop: read, write, repeat. Ctrl-C or SIGTERM shuts the server down gracefully:
+// it accepts no new connection, and open connections have five seconds to finish.
 //
 //   samples/run tcp_echo 7000
 //   nc 127.0.0.1 7000             # in other terminals, as many as you like
 //
-// You will get back each line that you type. End the server while nc is connected: it waits five seconds for you.
+// You will get back each line that you type. End the server while nc is connected: it waits for five seconds.
 
 #include <array>
 #include <boost/asio/buffer.hpp>
@@ -20,7 +20,7 @@
 namespace asio = boost::asio;
 using namespace std::chrono_literals;
 
-// Ends when the client closes its side: the read then throws asio::error::eof, which serve() knows as a usual end.
+// Ends when the client closes its side: the read then throws asio::error::eof, which serve() treats as a normal end.
 void echo(tcp::socket socket) {
   std::array<char, 16 * 1024> bytes;
   for (;;) {

@@ -2,15 +2,15 @@
 
 // A TLS echo server
 //
-// It makes its certificate itself when it starts, and writes it to a file if you name one, for clients to check.
+// The server creates its certificate at the start, and writes it to a file if you name one, for clients to check.
 //
 //   samples/run tls_echo 7002 /tmp/certificate.pem
 //   openssl s_client -connect 127.0.0.1:7002 -CAfile /tmp/certificate.pem -verify_return_error -brief
 //
-// TLS ends with a word from each side, so that nobody can cut a text short unseen. So a connection that is cancelled
-// says good bye, too: under a shield, since the request to cancel has come already and another one may come; and with a
-// deadline of its own, since the other side may never answer. End the server while a client is connected: after two
-// seconds of grace openssl says "closed", and not that the connection broke off.
+// TLS ends with a close_notify message from each side, so that a truncated stream is detected. A cancelled connection
+// must send it, too: under a shield, since another request may arrive; and with a deadline of its own, since the client
+// may never answer. End the server while a client is connected: after the grace period of two seconds openssl prints
+// "closed", and not that the connection was broken.
 
 #include <array>
 #include <boost/asio/buffer.hpp>
@@ -28,7 +28,7 @@ using namespace std::chrono_literals;
 
 using tls_stream = asio::ssl::stream<tcp::socket>;
 
-/// Until the client has nothing more to say, or the connection is broken.
+/// Echoes until the client closes its side, or the connection is broken.
 void echo(tls_stream& stream) {
   std::array<char, 16 * 1024> bytes;
   for (error_code error;;) {
@@ -41,16 +41,16 @@ void echo(tls_stream& stream) {
 
 void say_good_bye(tls_stream& stream) {
   try {
-    error_code ignored;  // the client may have gone without a word
+    error_code ignored;  // the client may have closed the connection without close_notify
     fibers::with_shield(1s, [&] { stream.async_shutdown(use_fiber[ignored]); });
-  } catch (fibers::timeout_error const&) {  // it does not answer: the socket is closed all the same
+  } catch (fibers::timeout_error const&) {  // no answer: the socket is closed nevertheless
   }
 }
 
 void serve_client(tls_stream stream) {
   try {
     fibers::with_timeout(5s, [&] { stream.async_handshake(tls_stream::server, use_fiber); });
-  } catch (std::exception const& error) {  // to be cancelled is no std::exception
+  } catch (std::exception const& error) {  // failures only: cancelled_error is no std::exception
     std::cerr << "a client speaks no TLS: " << error.what() << '\n';
     return;
   }

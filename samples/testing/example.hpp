@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// What the examples test.
+// The programs under test.
 
 #include <fibers/fibers.hpp>
 #include <functional>
@@ -17,16 +17,16 @@ struct bank {
 
   void transfer(int amount) {
     std::scoped_lock const held(lock);
-    fibers::sleep_for(std::chrono::milliseconds(10));  // asks whether that is allowed
+    fibers::sleep_for(std::chrono::milliseconds(10));  // stands for a check of permissions
     fibers::with_shield([&] {
       a -= amount;
-      fibers::sleep_for(std::chrono::milliseconds(10));  // writes it down
+      fibers::sleep_for(std::chrono::milliseconds(10));  // stands for a write to a journal
       b += amount;
     });
   }
 };
 
-// Searches for what was typed, once nobody has typed for a second.
+// Searches for the typed text after a second without further input (debouncing).
 class search_field {
  public:
   explicit search_field(std::function<void(std::string const&)> search) : search_(std::move(search)) {}
@@ -40,5 +40,5 @@ class search_field {
 
  private:
   std::function<void(std::string const&)> search_;
-  fibers::task<void> waiting_;  // a new one ends the old one
+  fibers::task<void> waiting_;  // assigning a new task cancels the old one
 };

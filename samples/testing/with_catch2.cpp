@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// The examples of "Test your program" for Catch2; README.md beside this explains them.
+// The examples of "Test your program" (README.md in this folder) for Catch2.
 
 #if __has_include(<catch2/catch.hpp>)
 #include <catch2/catch.hpp>
@@ -20,7 +20,7 @@ using namespace std::chrono_literals;
 using fibers::testing::advance;
 using fibers::testing::wait_all_blocked;
 
-TEST_CASE("a transfer is made whole or not at all, whenever it is cancelled") {
+TEST_CASE("a transfer that is cancelled at any point is complete or has not happened") {
   fibers::testing::cancel_sweep([] {
     bank accounts{.a = 10, .b = 0};
     fibers::cleanup_guard const check([&] {
@@ -30,7 +30,7 @@ TEST_CASE("a transfer is made whole or not at all, whenever it is cancelled") {
   });
 }
 
-TEST_CASE("a transfer is made whole or not at all, whenever time is up, and when memory is short") {
+TEST_CASE("a transfer survives a timeout at any point, and any failed allocation") {
   auto const body = [] {
     bank accounts{.a = 10, .b = 0};
     accounts.transfer(5);
@@ -39,7 +39,7 @@ TEST_CASE("a transfer is made whole or not at all, whenever time is up, and when
   fibers::testing::failure_sweep(body);
 }
 
-TEST_CASE("two transfers at once lose nothing, in whichever order their steps come") {
+TEST_CASE("two concurrent transfers lose no money in any order of their steps") {
   auto const body = [] {
     bank accounts{.a = 10, .b = 0};
     fibers::gather([&] { accounts.transfer(5); }, [&] { accounts.transfer(3); });
@@ -50,7 +50,7 @@ TEST_CASE("two transfers at once lose nothing, in whichever order their steps co
   CHECK(all.complete);
 }
 
-TEST_CASE("the search begins when nobody has typed for a second") {
+TEST_CASE("the search begins after a second without input") {
   std::string searched;
   fibers::run({.clock = fibers::clock_kind::virtual_time}, [&] {
     search_field field([&](std::string const& text) { searched = text; });
@@ -64,7 +64,7 @@ TEST_CASE("the search begins when nobody has typed for a second") {
   });
 }
 
-TEST_CASE("the worker waits for work before any time has passed") {
+TEST_CASE("the worker waits for work at once") {
   fibers::run({.clock = fibers::clock_kind::virtual_time}, [] {
     bool waits = false;
     fibers::queue<int> work;
@@ -78,7 +78,7 @@ TEST_CASE("the worker waits for work before any time has passed") {
   });
 }
 
-TEST_CASE("asking for the balance cannot be interrupted, a transfer can") {
+TEST_CASE("balance() contains no suspension point, transfer() does") {
   fibers::run({.clock = fibers::clock_kind::virtual_time}, [] {
     bank accounts{.a = 10, .b = 0};
     fibers::testing::expect_no_suspension_point([&] { return accounts.balance(); });

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// The examples of "Test your program" for GoogleTest; README.md beside this explains them.
+// The examples of "Test your program" (README.md in this folder) for GoogleTest.
 
 #include <gtest/gtest.h>
 //

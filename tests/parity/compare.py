@@ -1,4 +1,4 @@
-"""Plays scenarios and compares their traces with those that asyncio gave.
+"""Plays scenarios and compares their traces with stored traces of asyncio.
 
 compare.py PLAYER SCENARIOS EXPECTED    both as JSON Lines, in the same order
 """

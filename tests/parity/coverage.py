@@ -1,7 +1,7 @@
-"""Do the random scenarios carry out every statement often enough?
+"""Checks that the random scenarios execute every statement often enough.
 
-coverage.py [--seed S] [--count N]    prints in how many scenarios each is carried out, and in how many it ends with an
-                                      error; fails if that is too seldom
+coverage.py [--seed S] [--count N]    prints in how many scenarios each statement runs, and in how many it ends with an
+                                      error; fails if a number is too small
 """
 
 import argparse
@@ -10,7 +10,7 @@ import sys
 
 import generate
 import oracle
-import sides  # noqa: F401  quiets asyncio
+import sides  # noqa: F401  silences asyncio's warnings
 
 WAIT = {"sleep", "yield", "await", "shield", "wait_for_task", "gather", "wait", "as_completed", "wait_for", "event_wait",
         "cond_wait", "put", "get", "barrier"}  # fmt: skip
@@ -18,7 +18,7 @@ CAN_FAIL = WAIT | {"timeout", "timeout_at", "reschedule", "group", "start", "loc
 
 
 def seen_in(scenario):
-    """The statements that are carried out, and with ! those that end with an error."""
+    """Returns the statements that are executed, and with ! those that end with an error."""
     player = oracle.Player(scenario)
     trace = player.play()
     events = (event for events in trace["tasks"].values() for _, event in events)
@@ -33,13 +33,13 @@ def main():
     counts, rare = collections.Counter(), 0
     for scenario in generate.scenarios(given.seed, 0, given.count):
         counts.update(seen_in(scenario))
-    print("  carried out / with an error")
+    print("  executed / with an error")
     for op in sorted(oracle.OPS.keys() | {"return"}):
         done, failed = counts[op], counts[op + "!"]
         seldom = done < given.count / 100 or (op in CAN_FAIL and failed < given.count / 1000)
         rare += seldom
-        print(f"{done:8} {failed if op in CAN_FAIL else '':8} {op}{'  too seldom' if seldom else ''}")
-    print(f"{given.count} scenarios, {rare} statements too seldom")
+        print(f"{done:8} {failed if op in CAN_FAIL else '':8} {op}{'  too rare' if seldom else ''}")
+    print(f"{given.count} scenarios, {rare} statements too rare")
     return 1 if rare else 0
 
 

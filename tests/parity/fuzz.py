@@ -1,10 +1,10 @@
-"""Gives the player what is not, or hardly, a scenario: each line must be answered by one line, and nothing may crash it.
+"""Fuzzes the player with invalid scenarios: it must answer each line with one line, and must not crash.
 
 fuzz.py PLAYER [--seed S] [--count N]
 
-Scenarios are changed at random: values of other types, unknown statements, huge numbers, statements moved and repeated,
-nesting, text cut off. What can be played is played, and then asyncio's trace must be the same, unless that is
-ambiguous; else the answer has an "error".
+Scenarios are mutated: values of other types, unknown statements, huge numbers, moved and repeated statements, deep
+nesting, truncated text. A mutant that is valid is played, and must give asyncio's trace unless that is ambiguous. The
+answer to an invalid one has an "error".
 """
 
 import argparse
@@ -39,7 +39,7 @@ def places_in(value, path=()):
 
 
 def changed(rng, scenario):
-    """The scenario with one to three changes."""
+    """Returns the scenario with one to three changes."""
     scenario = copy.deepcopy(scenario)
     for _ in range(rng.randint(1, 3)):
         paths = [path for path in places_in(scenario) if path]
@@ -116,12 +116,12 @@ def main():
                     if how == "differ":
                         bad += 1
                         print(f"{line}\n  is played as {json.dumps(ours)}\n  and by asyncio {json.dumps(theirs)}")
-        # After all that it must still be able to play.
+        # The player must still work after all mutants.
         last = library.play({"name": "last", "main": [["sleep", 5]]})
         if last.get("end_ms") != 5:
             bad += 1
-            print(f"and then it does not play: {last}")
-    print(f"{played} played, {compared} of them as asyncio plays them, {refused} refused, {bad} wrongly answered")
+            print(f"the player does not work after the mutants: {last}")
+    print(f"{played} played, {compared} of them compared with asyncio, {refused} rejected, {bad} faults")
     return 0 if compared and refused and not bad else 1
 
 

@@ -1,11 +1,11 @@
-"""Random scenarios: small concurrent programs in which the order of work within one instant rarely matters.
+"""Generates random scenarios: small concurrent programs in which the order of work within one instant rarely matters.
 
-generate.py --seed S --count N    prints N scenarios, a line each; the same for the same seed
+generate.py --seed S --count N    prints N scenarios, one per line; the same for the same seed
 
-They keep what SCENARIO.md asks for in its sections 2 and 7. Sleeps and limits all have odd lengths of their own, and
-mostly a sleep stands before what touches others; what may throw stands in a try half of the time, or hardly any task
-would come to its end. Each name has a rank, main has the highest, and a task waits only for
-tasks of lower rank; those of a group are lower than the group's owner. So there are no circles.
+Scenarios follow sections 2 and 7 of SCENARIO.md. All sleeps and limits have different odd lengths, and most statements
+that affect other tasks follow a sleep. Half of the statements that may throw are in a try, since few tasks would reach
+their end otherwise. Each name has a rank, and main has the highest. A task waits only for tasks of lower rank, and the
+tasks of a group have lower ranks than its owner. Therefore no cycles occur.
 """
 
 import argparse
@@ -18,7 +18,7 @@ MESSAGES = [None, None, "one", "two", "three", 4]
 MODES = ["all", "first_completed", "first_exception"]
 CLAUSES = ["cancelled", "error", "timeout", "group", "any", "finally"]
 
-# How often each statement is chosen where it may stand.
+# The weight with which each statement is chosen where it is allowed.
 WEIGHTS = {
     "sleep": 12, "log": 3, "yield": 1, "raise": 1.5, "reraise": 5, "return": 0.7, "cancelling": 2, "uncancel": 1.5,
     "cancel_self": 1.5, "spawn": 5, "start": 9, "cancel": 8, "to_result": 1.5, "await": 3, "shield": 2.5,
@@ -26,7 +26,7 @@ WEIGHTS = {
     "timeout_at": 2, "reschedule": 2.5, "wait_for": 3, "group": 6, "lock": 4, "sem": 2, "event_wait": 1.5,
     "event_set": 2, "event_clear": 0.7, "cond_wait": 6, "cond_notify": 6, "put": 3, "get": 3, "barrier": 2,
 }  # fmt: skip
-# Each scenario has a theme or two, whose statements are chosen more often; else they would seldom meet.
+# Each scenario has one or two themes, whose statements are chosen more often; otherwise they would rarely interact.
 THEMES = [
     {"lock", "cond_wait", "cond_notify"}, {"lock", "sem", "event_wait", "event_set"}, {"put", "get"},
     {"event_wait", "event_set", "barrier"}, {"await", "shield", "wait_for_task"}, {"gather", "wait", "as_completed"},
@@ -43,7 +43,7 @@ OFTEN_THROWS = {"raise", "await", "shield", "wait_for_task", "gather", "timeout"
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """Where a statement stands, and so what it may be."""
+    """The context of a statement, which determines the statements that are allowed."""
 
     rank: float  # of the task
     owner: float | None = None  # the rank of the owner of the group to which start adds
@@ -59,19 +59,19 @@ class Place:
 
 
 class Generator:
-    """Makes one scenario."""
+    """Generates one scenario."""
 
     def __init__(self, rng):
         self.rng = rng
-        # Short ones more often than long ones, and all different.
+        # All lengths differ, and short ones are more frequent.
         self.lengths = sorted(range(1, 400, 2), key=lambda length: length * rng.random(), reverse=True)
         self.ranks = {f"t{i}": rng.random() for i in range(1, rng.randint(2, 7) + 1)}
         self.used = []  # names that were given to tasks
-        self.budget = rng.randint(4, 16)  # statements yet to be written for this task
+        self.budget = rng.randint(4, 16)  # statements that this task may still get
         theme = set().union(*rng.sample(THEMES, rng.randint(1, 2)))
         self.weights = {op: weight * (4 if op in theme else 1) for op, weight in WEIGHTS.items()}
-        self.things = rng.choice(["A", "AB"])  # the names of locks and the like
-        self.calm = rng.choice([1, 1, 1, 0.8])  # how likely a sleep stands before what touches others
+        self.things = rng.choice(["A", "AB"])  # the names of primitives
+        self.calm = rng.choice([1, 1, 1, 0.8])  # the probability of a sleep before a statement that affects other tasks
 
     def chance(self, probability):
         return self.rng.random() < probability
@@ -81,7 +81,7 @@ class Generator:
         rng = self.rng
         statements = [self.make(rng.choice(["spawn", "spawn", "spawn", "group"]), main) for _ in range(rng.randint(1, 5))]
         statements += self.body(main, most=8) + [["sleep", rng.choice([1, 401, 801, 1201])]]
-        if self.chance(0.6):  # so that main does not block for good, which ends the scenario
+        if self.chance(0.6):  # main must not block for ever, which would end the scenario
             statements = [["try", [["timeout", 1601, statements]], {"any": []}], ["sleep", 1]]
         return {"name": name, "main": statements, "queues": {"A": rng.randint(0, 2), "B": 1},
                 "sems": {"A": rng.randint(1, 2)}, "barriers": {"A": 2, "B": rng.randint(1, 3)}}  # fmt: skip
@@ -129,7 +129,7 @@ class Generator:
         return op not in WAITS_FOR_TASKS or bool(self.below(place.rank, self.used))
 
     def make(self, op, place):
-        """One statement of this kind."""
+        """Returns one statement of this kind."""
         self.budget -= 1
         rng = self.rng
         match op:
@@ -197,7 +197,7 @@ class Generator:
     def clause(self, clause, place):
         if clause == "finally":
             return self.body(place.inside(returns=False), most=2)
-        start = self.may_stand("start", place) and self.chance(0.2)  # refused where the group is coming to its end
+        start = self.may_stand("start", place) and self.chance(0.2)  # refused if the group is aborting
         statements = [self.make("start", place)] if start else []
         return statements + self.body(place.inside(handles=True), most=2) + ([["reraise"]] if self.chance(0.3) else [])
 
@@ -208,13 +208,13 @@ class Generator:
         return statements
 
     def holding(self, place):
-        """Long enough that others come meanwhile."""
+        """Returns a body that holds its lock or permit long enough for other tasks to queue."""
         notify = self.chance(0.5) and self.weights["cond_notify"] > WEIGHTS["cond_notify"]
         first = [self.make(self.rng.choice(["cond_wait", "cond_notify"]), place)] if place.held and notify else []
         return first + self.body(place) + ([["sleep", self.rng.randrange(41, 241, 2)]] if self.chance(0.5) else [])
 
     def below(self, rank, names):
-        """Those of the names which a task of that rank may wait for."""
+        """Returns the names for which a task of that rank may wait."""
         return [name for name in names if self.ranks[name] < rank]
 
     def some(self, place):
@@ -222,7 +222,7 @@ class Generator:
         return self.rng.sample(names, min(len(names), self.rng.randint(1, 3)))
 
     def name(self, names):
-        """For a new task; sometimes one that was given before."""
+        """Returns a name for a new task, sometimes a used one."""
         fresh = [name for name in names if name not in self.used]
         name = self.rng.choice(fresh if fresh and self.chance(0.95) else list(names))
         self.used.append(name)
@@ -246,7 +246,7 @@ class Generator:
 
 
 def scenarios(seed, first, count):
-    """Those with these numbers. Each depends on the seed and its number only."""
+    """Yields the scenarios with these numbers. Each depends only on the seed and its number."""
     for number in range(first, first + count):
         name = f"{seed}-{number}"
         yield Generator(random.Random(name)).scenario(name)

@@ -1,6 +1,6 @@
-"""Plays the scenarios of SCENARIO.md on asyncio, which is the measure.
+"""Plays the scenarios of SCENARIO.md on asyncio, the reference.
 
-That is the asyncio of the running interpreter (3.11 or newer), under a virtual
+It uses the asyncio of the running interpreter (3.11 or newer), under a virtual
 clock. Prints one trace object per scenario (JSON Lines).
 
     oracle.py FILE...        a file holds one scenario, an array, or JSON Lines
@@ -28,7 +28,7 @@ from virtual_asyncio import (
 # ------------------------------------------------------------ errors and values
 
 class AppError(Exception):
-    """What ["raise", "E1"] and its like raise."""
+    """The exception of ["raise", "E1"] and similar statements."""
 
 
 APP_ERRORS = {name: type(name, (AppError,), {}) for name in ("E1", "E2", "E3")}
@@ -49,13 +49,13 @@ def show(exc):
         return "timeout"
     if isinstance(exc, AppError):
         return type(exc).__name__
-    if type(exc) is RuntimeError:       # asyncio refuses what was asked of it
+    if type(exc) is RuntimeError:       # asyncio refuses the call
         return "misuse"
-    return f"bug({exc!r})"              # a mistake in the scenario, or in here
+    return f"bug({exc!r})"              # a fault in the scenario, or here
 
 
 def leaves(exc):
-    """The plain errors inside an exception group, nested groups opened up."""
+    """The plain errors inside an exception group, with nested groups flattened."""
     for inner in exc.exceptions:
         if isinstance(inner, BaseExceptionGroup):
             yield from leaves(inner)
@@ -95,8 +95,8 @@ class Player:
                                 RandomOrder(f"{scenario['name']} {seed}"))
         self.tasks = {}             # trace name -> task, in order of creation
         self.events = {}            # trace name -> its list of [ms, event]
-        self.latest = {}            # name -> the task that was given it last
-        self.times = {}             # name -> how often it was given
+        self.latest = {}            # name -> the latest task of that name
+        self.times = {}             # name -> number of tasks of that name
         self.things = {}            # (kind, name) -> lock, queue, ...
         self.inside = collections.defaultdict(set)  # (op, name) -> tasks in that wait
         self.finished = []          # tasks, in the order in which they ended
@@ -132,7 +132,7 @@ class Player:
             await asyncio.sleep(0)
 
     def give_up(self, driver):
-        """After a deadlock: mark who hangs, then unwind without a trace."""
+        """After a deadlock: mark the hanging tasks, then unwind without a trace."""
         stuck = [t for t in self.tasks.values() if not t.done()]
         for task in stuck:
             self.log(task, "deadlock")
@@ -141,12 +141,12 @@ class Player:
             for task in stuck:
                 task.cancel()
             for (kind, _), lock in self.things.items():
-                if kind == "lock" and lock.locked():    # or they keep waiting
+                if kind == "lock" and lock.locked():    # a waiter would hang
                     lock.release()
             self.loop.run_until_complete(asyncio.sleep(1))
 
     def launch(self, name, stmts, group=None):
-        """Create a task for a body. As ever in asyncio, it does not run yet."""
+        """Create a task for a body. As always in asyncio, it does not run yet."""
         env = Env(group=group)
         coro = self.run_task(env, stmts)
         try:
@@ -221,9 +221,9 @@ class Player:
                       body=False, throws=True):
         """Await; trace a failure as "tag!error".
 
-        tasks: whose end is awaited, and, if throws, whose errors come out here.
+        tasks: the awaited tasks; if throws, their errors are raised here.
         spreads: in asyncio a cancel that is pending now does more than end the
-        wait. body: statements are awaited; a cancellation is theirs.
+        wait. body: statements are awaited, and handle a cancellation.
         """
         task = env.task
         pending = task._must_cancel
@@ -244,10 +244,10 @@ class Player:
                 self.flag("pending")
 
     def set_message(self, exc, task, early):
-        """Give a cancellation the message which it had in the first place.
+        """Restore the original message of a cancellation.
 
-        asyncio forgets it on some ways. It is that of the task it came out of,
-        if it came out of one, else that of the cancel() which ended the wait.
+        asyncio drops it on some paths. It is the message of the awaited task
+        that raised it, if any, otherwise of the cancel() that ended the wait.
         """
         message = task.message
         if early is not None and not task.hit:
@@ -375,7 +375,7 @@ class Player:
                 task = await self.waiting(env, "as_completed", each.__anext__())
                 self.log(env.task, f"next:{name_of[task]}{self.outcome(task)}")
                 ended.append(task.ended_at)
-            if len(set(ended)) < len(ended):    # of some, any could be first
+            if len(set(ended)) < len(ended):    # the first one is arbitrary
                 self.flag("order")
 
     # ---- statements: timeouts and groups
@@ -395,7 +395,7 @@ class Player:
         except BaseException as exc:
             late = ":expired" if limit.expired() else ""
             self.log(env.task, f"{tag}!{show(exc)}{late}")
-            if pending and late:        # which of the two cancels was it?
+            if pending and late:        # either cancel may have ended it
                 self.flag("pending")
             raise
         self.log(env.task, tag + (":ok:expired" if limit.expired() else ":ok"))
@@ -488,7 +488,7 @@ class Player:
         try:
             await self.step(env, f"cond_wait:{name}", cond.wait(), spreads=True)
         except BaseException:
-            if cond._waiters:       # 3.13 may wake one of them for no reason
+            if cond._waiters:       # 3.13 may wake one of them spuriously
                 self.flag("condition")
             raise
 
@@ -496,9 +496,9 @@ class Player:
         self.log(env.task, f"cond_notify:{name}")
         self.thing("cond", name).notify(count)
 
-    # asyncio keeps an item, or a place, for nobody: of two tasks the one that was
-    # woken for it, and has not run, is overtaken by one that comes just now. And a
-    # barrier counts those who were cancelled until they run. ("turn")
+    # asyncio reserves neither an item nor a free slot: a task that was woken for it
+    # and has not run yet is overtaken by a task that arrives now. And a barrier
+    # counts cancelled tasks until they run. ("turn")
 
     async def op_put(self, env, name, value):
         queue = self.thing("queue", name)
@@ -524,7 +524,7 @@ class Player:
 
     @contextlib.contextmanager
     def among(self, env, op, name):
-        """The others that are in the same wait; the task joins them."""
+        """Yield the other tasks in the same wait, and add this one to them."""
         everybody = self.inside[op, name]
         others = set(everybody)
         everybody.add(env.task)
@@ -549,7 +549,7 @@ WAIT_MODES = {"all": asyncio.ALL_COMPLETED,
 # ----------------------------------------------------------------- command line
 
 def run(scenario, check=0):
-    """The trace of a scenario; with check > 0 also tried in as many orders."""
+    """The trace of a scenario; with check > 0 also checked in as many orders."""
     trace = Player(scenario).play()
     for seed in range(check):
         other = Player(scenario, seed).play()

@@ -2,9 +2,9 @@
 
 parity.py PLAYER [ARGUMENT…] [--seed S] [--count N] [--first I] [--files FILE…]
 
-Where asyncio's own trace hangs on the order of work within an instant, or on what this library does differently on
-purpose (SCENARIO.md, section 7), the scenario is ambiguous: counted, not compared. A scenario that differs is made as
-small as it can be, and printed with both traces.
+A scenario is ambiguous if asyncio's own trace depends on the order of work within an instant, or on a documented
+difference of this library (SCENARIO.md, section 7). Ambiguous scenarios are counted, not compared. A scenario that
+differs is minimized and printed with both traces.
 """
 
 import argparse
@@ -24,13 +24,13 @@ import shrink
 import sides
 from compare import differ
 
-ORDERS = 50  # in which asyncio plays a scenario before it is said to differ
+ORDERS = 50  # the number of orders in which asyncio plays a scenario before it is reported as different
 CHUNK = 250
-SHOWN = 5  # differing ones are shrunk and printed, the others only named
+SHOWN = 5  # this many differing scenarios are minimized and printed, the others only named
 
 
 def verdict(library, scenario):
-    """agree, ambiguous, incomparable (asyncio itself fails) or differ, and both traces."""
+    """Returns "agree", "ambiguous", "incomparable" (asyncio itself fails) or "differ", and both traces."""
     theirs = sides.play_on_asyncio(scenario)
     ours = library.play(scenario)
     if theirs is None:
@@ -45,7 +45,7 @@ def verdict(library, scenario):
 
 
 def compare(command, scenarios):
-    """How many got which verdict, and those that differ."""
+    """Returns the number of scenarios for each verdict, and the scenarios that differ."""
     counts, different = collections.Counter(), []
     with sides.Library(command) as library:
         for scenario in scenarios:
@@ -61,7 +61,7 @@ def compare_random(command, seed, first, count):
 
 
 def smallest(command, scenario, error):
-    """The scenario as small as can be while it differs in the same way, with both traces."""
+    """Returns the smallest variant of the scenario that differs in the same way, with both traces."""
     with sides.Library(command) as library:
 
         def still(smaller):
@@ -90,10 +90,10 @@ def report(given, different):
         print(f"  asyncio:  {json.dumps(theirs)}")
         if not given.files:
             number = scenario["name"].removeprefix(f"{given.seed}-")
-            print(f"  the whole: tests/parity/run --seed {given.seed} --first {number} --count 1")
-        print("  this: write the scenario to a file and give it to tests/parity/run", flush=True)
+            print(f"  to repeat the original: tests/parity/run --seed {given.seed} --first {number} --count 1")
+        print("  to repeat this one: write the scenario to a file and pass it to tests/parity/run", flush=True)
     for scenario, _ in different[SHOWN:]:
-        print(f"{scenario['name']} differs, too")
+        print(f"{scenario['name']} differs")
 
 
 def main():

@@ -1,23 +1,23 @@
-"""Makes a scenario as small as it can be while something remains true of it.
+"""Minimizes a scenario while a predicate remains true.
 
-Statements go, in big pieces first; then blocks are replaced by what is in them, lists of names get shorter, what may be
-left out is left out, and numbers get smaller. Each step makes the scenario smaller, so this ends. A step that breaks a
-rule of the language is not taken: players refuse most of them, and so what had to remain true is not; and here it is
-seen to that no tasks wait in circles.
+Statements are removed, in large pieces first. Then blocks are replaced by their contents, lists of names are shortened,
+optional parts are removed, and numbers are reduced. Each step makes the scenario smaller, so this terminates. A step
+that violates a rule of the language is not taken: players reject most such scenarios, which makes the predicate false;
+cycles of waiting tasks are rejected here.
 """
 
 import graphlib
 
-# Where in a statement its body stands.
+# The index of the body in a statement.
 BODY = {"try": 1, "group": 1, "spawn": 2, "start": 2, "loop": 2, "timeout": 2, "timeout_at": 2, "wait_for": 2,
         "lock": 2, "sem": 2}  # fmt: skip
-WAITS_FOR = {"await": 1, "shield": 1, "wait_for_task": 2, "gather": 1, "wait": 1, "as_completed": 1}  # where: whom
+WAITS_FOR = {"await": 1, "shield": 1, "wait_for_task": 2, "gather": 1, "wait": 1, "as_completed": 1}  # index of the names
 # The number of elements below which a statement is not shortened.
 NEEDED = {"cancel": 2, "cancel_self": 1, "return": 1, "wait": 3, "gather": 2}
 
 
 def shrink(scenario, still):
-    """The smallest that was found for which still(scenario) is true."""
+    """Returns the smallest scenario found for which still(scenario) is true."""
     while True:
         smaller = next((each for each in steps(scenario) if not in_circles(each) and still(each)), None)
         if smaller is None:
@@ -26,7 +26,7 @@ def shrink(scenario, still):
 
 
 def steps(scenario):
-    """What can be tried, the boldest first."""
+    """Yields smaller variants, the largest reductions first."""
     bodies = list(bodies_in(scenario["main"], ("main",)))
     largest = max(len(statements) for _, statements in bodies)
     size = 1 << largest.bit_length()
@@ -44,7 +44,7 @@ def steps(scenario):
 
 
 def bodies_in(statements, path):
-    """All bodies with their paths, the outer ones first."""
+    """Yields all bodies with their paths, the outer ones first."""
     yield path, statements
     for i, statement in enumerate(statements):
         if (at := BODY.get(statement[0])) is not None:
@@ -59,7 +59,7 @@ def clauses_of(statement):
 
 
 def simpler(statement):
-    """The statements, each time as a list, that may stand in place of this one."""
+    """Yields lists of statements that may replace this one."""
     op = statement[0]
     if op in BODY:
         yield statement[BODY[op]]
@@ -85,7 +85,7 @@ def smaller_values(op, value):
 
 
 def in_circles(scenario):
-    """Could tasks wait for each other? By their names; and the owner of a group waits for those in it."""
+    """Returns whether tasks could wait for each other, judged by names. The owner of a group waits for its tasks."""
     waits = {}
 
     def look(task, owner, statements):
@@ -113,7 +113,7 @@ def in_circles(scenario):
 
 
 def replaced(value, path, new):
-    """A copy in which something else stands at this path."""
+    """Returns a copy with another value at this path."""
     if not path:
         return new
     copy = value.copy()
@@ -122,5 +122,5 @@ def replaced(value, path, new):
 
 
 def size(scenario):
-    """The number of its statements."""
+    """Returns the number of statements."""
     return sum(len(statements) for _, statements in bodies_in(scenario["main"], ("main",)))

@@ -1,4 +1,4 @@
-"""The two that play scenarios: this library, through its player, and asyncio, through the oracle."""
+"""The two sides that play scenarios: this library, through its player, and asyncio, through the oracle."""
 
 import json
 import logging
@@ -9,14 +9,14 @@ import warnings
 
 import oracle
 
-# What asyncio has to say of tasks that are left alone, after a circle.
+# Silences asyncio's reports on tasks that were abandoned after a cycle.
 logging.getLogger("asyncio").disabled = True
 warnings.simplefilter("ignore", RuntimeWarning)
 sys.unraisablehook = lambda _: None
 
 
 class Library:
-    """The player as a process that lives on from scenario to scenario. One that dies or hangs is started again."""
+    """The player as a process that plays many scenarios. It is restarted when it dies or hangs."""
 
     def __init__(self, command, patience=60):
         self.command = command
@@ -39,7 +39,7 @@ class Library:
         return json.loads(self.answer(json.dumps(scenario)))
 
     def answer(self, line):
-        """The line that the player prints for this line, or one that says what has become of the player."""
+        """Returns the player's answer to this line, or a line with the error if the player dies or hangs."""
         if self.process is None:
             self.process = subprocess.Popen([*self.command, "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         try:
@@ -51,20 +51,20 @@ class Library:
             selector.register(self.process.stdout, selectors.EVENT_READ)
             if not selector.select(self.patience):
                 self.end()
-                return json.dumps({"error": f"the player has printed nothing for {self.patience} s"})
+                return json.dumps({"error": f"no answer from the player within {self.patience} s"})
         answer = self.process.stdout.readline()
         return answer.decode() if answer.endswith(b"\n") else self.lost()
 
     def lost(self):
         status = self.process.wait()
         self.end()
-        return json.dumps({"error": f"the player has died: exit status {status}"})
+        return json.dumps({"error": f"the player has ended with exit status {status}"})
 
 
 def play_on_asyncio(scenario, orders=0):
-    """The trace, looked at in so many other orders of work, too; None if asyncio itself fails.
+    """Returns the trace, checked in this many other orders of work; None if asyncio itself fails.
 
-    It does in circles of gather, which it follows without end.
+    asyncio fails in cycles of gather, which it follows without end.
     """
     try:
         return oracle.run(scenario, orders)

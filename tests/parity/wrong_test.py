@@ -1,7 +1,7 @@
-"""Does a wrong player get caught, and is the scenario that shows it made small?
+"""Checks that the comparison detects a wrong player, and minimizes the scenario that shows the fault.
 
 wrong_test.py PLAYER            the test
-wrong_test.py PLAYER HOW -      plays as PLAYER does, but wrongly: HOW is one of WRONG
+wrong_test.py PLAYER HOW -      plays like PLAYER, but with the fault HOW, one of WRONG
 """
 
 import json
@@ -18,7 +18,7 @@ def ops(scenario):
 
 
 def late_with_shield(scenario, trace):
-    """Whoever shields ends a millisecond too late."""
+    """A scenario with a shield ends a millisecond too late."""
     if "shield" in ops(scenario):
         trace["end_ms"] += 1
     return trace
@@ -41,7 +41,7 @@ def refuses_reschedule(scenario, trace):
     return {"name": scenario["name"], "error": "no idea"} if "reschedule" in ops(scenario) else trace
 
 
-# How, and of how many statements the smallest scenario that shows it consists.
+# Each fault, with the number of statements of the smallest scenario that shows it.
 WRONG = {late_with_shield: 1, deaf_at_barrier: 2, dies_of_gather: 1, refuses_reschedule: 2}
 
 

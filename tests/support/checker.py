@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSL-1.0
-"""What the checks of the tree have in common: `check(root)` gives a list of what is wrong.
+"""Common part of the checks of the tree. `check(root)` returns a list of faults.
 
-CHECK.py ROOT           prints it, and fails if there is any
-CHECK.py --self-test    makes a tree for each case: of what must be reported (None: nothing), and {path: text}
+CHECK.py ROOT           prints the faults, and fails if there are any
+CHECK.py --self-test    creates a tree for each case: the expected report (None: no fault), and {path: text}
 """
 
 import pathlib

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// What of Asio and Beast need not be made for each program anew: see BOOST_ASIO_SEPARATE_COMPILATION.
+// The non-template parts of Asio and Beast, compiled once: see BOOST_ASIO_SEPARATE_COMPILATION.
 
 #include <boost/asio/impl/src.hpp>
 #include <boost/beast/src.hpp>

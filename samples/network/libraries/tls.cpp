@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// The same of Asio's TLS, which needs OpenSSL.
+// The same for Asio's TLS, which needs OpenSSL.
 
 #include <boost/asio/ssl/impl/src.hpp>
