@@ -23,11 +23,22 @@ class chosen_trial : public trial, private engine::step_chooser {
  protected:
   using trial::trial;
 
+ public:
+  std::size_t choices() const noexcept { return choices_; }
+
  private:
   void call(std::function<void()> const& body) override {
     engine::loop::current()->choose_steps(this);
     body();
   }
+  // Called if there are several.
+  std::size_t choose(std::size_t count) override {
+    ++choices_;
+    return choose_one(count);
+  }
+  virtual std::size_t choose_one(std::size_t count) = 0;
+
+  std::size_t choices_ = 0;
 };
 
 class random_trial final : public chosen_trial {
@@ -35,7 +46,7 @@ class random_trial final : public chosen_trial {
   random_trial(std::uint64_t seed, std::size_t most_points) : chosen_trial(most_points), generator_(seed) {}
 
  private:
-  std::size_t choose(std::size_t count) override { return static_cast<std::size_t>(generator_() % count); }
+  std::size_t choose_one(std::size_t count) override { return static_cast<std::size_t>(generator_() % count); }
 
   std::mt19937_64 generator_;
 };
@@ -54,7 +65,7 @@ class told_trial final : public chosen_trial {
   told_trial(path& steps, std::size_t most_points) : chosen_trial(most_points), steps_(steps), told_(steps.size()) {}
 
  private:
-  std::size_t choose(std::size_t count) override {
+  std::size_t choose_one(std::size_t count) override {
     if (next_ == told_) {
       steps_.push_back({0, count});
       return 0;
@@ -174,25 +185,27 @@ exploration explore(std::function<void()> const& body, std::size_t runs, explore
   auto const asked = asked_seed();
   if (asked.has_value()) runs = 1;
   std::unique_ptr<trial> latest;
-  for (std::size_t i = 0; i < runs; ++i) {
-    auto const seed = asked.value_or(options.seed + i);
+  std::size_t played = 0, choices = 0;
+  for (; played < runs; ++played) {
+    auto const seed = asked.value_or(options.seed + played);
     auto const wrong = play(
         latest, [&] { return std::make_unique<random_trial>(seed, options.most_points); }, body);
+    choices += static_cast<chosen_trial const&>(*latest).choices();
     if (wrong.empty()) continue;
     auto const number = std::to_string(seed);
     fail(wrong,
-         "the schedule with seed " + number + " (run " + std::to_string(i + 1) + " of " + std::to_string(runs) + ")",
+         "the schedule with seed " + number + " (run " + std::to_string(played + 1) + " of " + std::to_string(runs) + ")",
          "FIBERS_SEED=" + number);
   }
   check_for_leaks("explore");
-  return {.runs = runs, .complete = false};
+  return {.runs = played, .choices = choices, .complete = false};
 }
 
 exploration explore(std::function<void()> const& body, systematic options) {
   refuse_nesting("explore");
   auto const asked = asked_schedule();
   std::unique_ptr<trial> latest;
-  std::size_t runs = 0;
+  std::size_t runs = 0, choices = 0;
   auto const run = [&](path& steps) {
     ++runs;
     auto const told = steps;
@@ -201,6 +214,7 @@ exploration explore(std::function<void()> const& body, systematic options) {
       return std::make_unique<told_trial>(steps, options.most_points);
     };
     auto const wrong = play(latest, make, body);
+    choices += static_cast<chosen_trial const&>(*latest).choices();
     if (wrong.empty()) return;
     auto const text = to_text(steps);
     fail(wrong, "the schedule " + text + " (run " + std::to_string(runs) + ")", "FIBERS_SCHEDULE=" + text);
@@ -214,7 +228,7 @@ exploration explore(std::function<void()> const& body, systematic options) {
     complete = walk(options, runs, run);
   }
   check_for_leaks("explore");
-  return {.runs = runs, .complete = complete};
+  return {.runs = runs, .choices = choices, .complete = complete};
 }
 
 }  // namespace fibers::testing::detail

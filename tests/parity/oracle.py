@@ -166,7 +166,10 @@ class Player:
         task.started = True
         self.log(task, "start")
         try:
-            return await self.function(env, stmts)
+            value = await self.function(env, stmts)
+            if task._must_cancel and getattr(task, "restored", False):
+                self.flag("returned")  # asyncio drops the value
+            return value
         except CancelledError as exc:
             task.message = exc.args[0] if exc.args else None
             raise
@@ -427,6 +430,8 @@ class Player:
             if (isinstance(exc, BaseExceptionGroup)
                     and 0 < env.task.cancelling() <= before):
                 self.flag("swallowed")  # asyncio cancels again, without reason
+            elif isinstance(exc, BaseExceptionGroup):
+                env.task.restored = env.task._must_cancel
             raise
         finally:
             if pending:         # asyncio does not suspend in an empty group

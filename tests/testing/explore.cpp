@@ -189,3 +189,15 @@ TEST_CASE("explore: a body that does something else each time is told so") {
   });
   CHECK_THAT(text, ContainsSubstring("does not do the same each time"));
 }
+
+TEST_CASE("explore: a body with one schedule has no choices, one with two tasks has some") {
+  CHECK(explore([] {}, 5).choices == 0);
+  CHECK(explore([] { fibers::this_task::yield(); }, systematic{}).choices == 0);
+  auto const two = [] {
+    auto other = fibers::spawn([] { fibers::this_task::yield(); });
+    fibers::this_task::yield();
+    other.wait();
+  };
+  CHECK(explore(two, 5).choices > 0);
+  CHECK(explore(two, systematic{}).choices > 0);
+}

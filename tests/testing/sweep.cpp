@@ -331,3 +331,8 @@ TEST_CASE("failure_sweep: finds what is left behind when memory is short") {
              ContainsSubstring("tasks are left") && ContainsSubstring("'forlorn'") &&
                  ContainsSubstring("no memory for allocation"));
 }
+
+TEST_CASE("failure_sweep: a body that allocates nothing runs once, one that spawns more often") {
+  CHECK(failure_sweep([] {}) == 1);
+  CHECK(failure_sweep([] { fibers::spawn([] {}).wait(); }) > 1);
+}

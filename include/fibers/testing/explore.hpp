@@ -30,8 +30,11 @@ struct systematic {
 };
 
 struct exploration {
+  /// The number of schedules that were run.
   std::size_t runs;
-  /// Were these all schedules there are, within the bound?
+  /// How often, in all runs, several tasks or timers could have come next. 0: there is only one schedule.
+  std::size_t choices;
+  /// Were these all schedules within the bound?
   bool complete;
 };
 
