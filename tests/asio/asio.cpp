@@ -58,7 +58,7 @@ std::thread::id thread_of(Pool& pool) {
 }  // namespace
 
 TEST_CASE_METHOD(network,
-                 "asio: an operation gives what its handler would be given, be it completed at once or later") {
+                 "asio: an operation returns what its handler would be given, whether it completes at once or later") {
   bool const at_once = GENERATE(true, false);
   std::string nothing, no_error, one, text;
   std::tuple<int, std::string> several;
@@ -127,7 +127,7 @@ TEST_CASE_METHOD(network, "asio: the error goes into brackets, a tuple or a vari
   CHECK(other == 7);
 }
 
-TEST_CASE_METHOD(network, "asio: I/O objects may wait in a fiber by default") {
+TEST_CASE_METHOD(network, "asio: use_fiber can be the default token of I/O objects") {
   std::string got;
   run([&] {
     using socket = fibers::use_fiber_t::as_default_on_t<local::socket>;
@@ -145,7 +145,7 @@ TEST_CASE_METHOD(network, "asio: I/O objects may wait in a fiber by default") {
   CHECK(got == "hello");
 }
 
-TEST_CASE_METHOD(network, "asio: other adapters work too") {
+TEST_CASE_METHOD(network, "asio: use_fiber works with other adapters") {
   int bound = 0;
   std::tuple<int, int> appended;
   bool in_strand = false;
@@ -162,7 +162,7 @@ TEST_CASE_METHOD(network, "asio: other adapters work too") {
   CHECK(appended == std::tuple(1, 2));
 }
 
-TEST_CASE_METHOD(network, "asio: bytes go from one task to another") {
+TEST_CASE_METHOD(network, "asio: tasks exchange bytes") {
   auto const sent = numbered(1'000'000);
   std::string got;
   run([&] {
@@ -176,7 +176,7 @@ TEST_CASE_METHOD(network, "asio: bytes go from one task to another") {
   CHECK(got == sent);
 }
 
-TEST_CASE_METHOD(network, "asio: lines come one by one") {
+TEST_CASE_METHOD(network, "asio: async_read_until reads line by line") {
   std::vector<std::string> lines;
   run([&] {
     both_ends ends;
@@ -194,14 +194,14 @@ TEST_CASE_METHOD(network, "asio: lines come one by one") {
   CHECK(lines == std::vector<std::string>{"one\n", "two\n", "three\n"});
 }
 
-TEST_CASE("asio: outside of a task the token says what is missing") {
+TEST_CASE("asio: outside a task the token throws an error that says what is missing") {
   asio::io_context context;
   asio::steady_timer timer(context, 0s);
   CHECK_THROWS_WITH(timer.async_wait(use_fiber), ContainsSubstring("call it inside of fibers::run"));
   CHECK_THROWS_WITH(fibers::io_context(), ContainsSubstring("call it inside of fibers::run"));
 }
 
-TEST_CASE_METHOD(network, "asio: a handler of the loop is no task") {
+TEST_CASE_METHOD(network, "asio: a handler on the loop is not a task") {
   std::string told;
   run([&] {
     fibers::event done;
@@ -214,7 +214,7 @@ TEST_CASE_METHOD(network, "asio: a handler of the loop is no task") {
   CHECK_THAT(told, ContainsSubstring("a callback runs between tasks; spawn one in it"));
 }
 
-TEST_CASE_METHOD(network, "asio: an operation whose handler is destroyed is an error, and no hang") {
+TEST_CASE_METHOD(network, "asio: an operation whose handler is destroyed throws an error, and does not hang") {
   std::string told;
   run([&] {
     auto elsewhere = std::make_unique<asio::io_context>();
@@ -230,7 +230,7 @@ TEST_CASE_METHOD(network, "asio: an operation whose handler is destroyed is an e
 
 // --- the loop and its io_context ---
 
-TEST_CASE_METHOD(network, "asio: the loop's io_context is one and the same") {
+TEST_CASE_METHOD(network, "asio: the io_context of a loop is always the same") {
   bool same = false;
   run([&] { same = &fibers::io_context() == &fibers::io_context(); });
   CHECK(same);
@@ -248,7 +248,8 @@ TEST_CASE_METHOD(network, "asio: timers of tasks and of Asio end the loop's slee
   CHECK(timely);
 }
 
-TEST_CASE_METHOD(network, "asio: what another thread posts wakes the sleeping loop, and so does another loop's task") {
+TEST_CASE_METHOD(
+    network, "asio: a handler posted by another thread wakes the sleeping loop, and so does a task of another loop") {
   int posted = 0, put = 0;
   std::thread other;
   run([&] {
@@ -279,7 +280,7 @@ TEST_CASE_METHOD(network, "asio: what another thread posts wakes the sleeping lo
 }
 
 TEST_CASE_METHOD(network,
-                 "asio: a loop that other threads wake in turns misses none, asleep in its io_context or awake") {
+                 "asio: a loop that other threads wake in turn misses no wake-up, asleep in its io_context or awake") {
   constexpr int rounds = 2000;
   int turns = 0;
   std::thread other;
@@ -300,7 +301,7 @@ TEST_CASE_METHOD(network,
   CHECK(turns == rounds);
 }
 
-TEST_CASE_METHOD(network, "asio: busy tasks leave room for handlers") {
+TEST_CASE_METHOD(network, "asio: busy tasks do not starve handlers") {
   bool served = false;
   run([&] {
     asio::post(fibers::io_context(), [&] { served = true; });
@@ -312,7 +313,7 @@ TEST_CASE_METHOD(network, "asio: busy tasks leave room for handlers") {
   CHECK(served);
 }
 
-TEST_CASE_METHOD(network, "asio: operations that are completed at once give way to other tasks") {
+TEST_CASE_METHOD(network, "asio: operations that complete at once yield to other tasks") {
   bool other_ran = false;
   int operations = 0;
   run([&] {
@@ -326,7 +327,7 @@ TEST_CASE_METHOD(network, "asio: operations that are completed at once give way 
   CHECK(operations > 1);
 }
 
-TEST_CASE_METHOD(network, "asio: a handler that throws is told of, and the loop goes on") {
+TEST_CASE_METHOD(network, "asio: a handler that throws is reported, and the loop continues") {
   bool after = false;
   run([&] {
     fibers::event done;
@@ -353,7 +354,7 @@ TEST_CASE_METHOD(network, "asio: stop() does not end the loop") {
   CHECK(ended == "end");
 }
 
-TEST_CASE_METHOD(network, "asio: handlers still waiting when the loop ends are destroyed, and not called") {
+TEST_CASE_METHOD(network, "asio: handlers that still wait when the loop ends are destroyed, and not called") {
   bool called = false;
   run([&] {
     auto const timer = std::make_shared<asio::steady_timer>(fibers::io_context(), 1h);
@@ -362,7 +363,8 @@ TEST_CASE_METHOD(network, "asio: handlers still waiting when the loop ends are d
   CHECK_FALSE(called);
 }
 
-TEST_CASE_METHOD(network, "asio: a loop on the user's io_context runs its handlers, and leaves the rest to the user") {
+TEST_CASE_METHOD(network,
+                 "asio: a loop on the user's io_context runs its handlers, and leaves the remaining ones to the user") {
   std::string order;
   asio::io_context context;
   asio::post(context, [&] { order += "before "; });
@@ -379,7 +381,7 @@ TEST_CASE_METHOD(network, "asio: a loop on the user's io_context runs its handle
   CHECK(order == "before main after");
 }
 
-TEST_CASE_METHOD(network, "asio: loops may be run on the same io_context one after the other") {
+TEST_CASE_METHOD(network, "asio: loops may run on the same io_context one after the other") {
   asio::io_context context;
   int sum = 0;
   for (int i = 0; i < 3; ++i) {
@@ -392,7 +394,7 @@ TEST_CASE_METHOD(network, "asio: loops may be run on the same io_context one aft
 
 // --- virtual time ---
 
-TEST_CASE_METHOD(network, "asio: in virtual time the clock jumps while nothing is under way") {
+TEST_CASE_METHOD(network, "asio: in virtual time the clock jumps while no operation is under way") {
   auto const start = std::chrono::steady_clock::now();
   fibers::duration passed{};
   fibers::run(options(fibers::clock_kind::virtual_time), [&] {
@@ -405,7 +407,7 @@ TEST_CASE_METHOD(network, "asio: in virtual time the clock jumps while nothing i
   CHECK(std::chrono::steady_clock::now() - start < 1h);
 }
 
-TEST_CASE_METHOD(network, "asio: in virtual time the clock goes as the real one while an operation is under way") {
+TEST_CASE_METHOD(network, "asio: in virtual time the clock follows the real one while an operation is under way") {
   bool in_task = GENERATE(true, false);
   fibers::duration passed{}, real{};
   fibers::run(options(fibers::clock_kind::virtual_time), [&] {
@@ -423,7 +425,7 @@ TEST_CASE_METHOD(network, "asio: in virtual time the clock goes as the real one 
 }
 
 TEST_CASE_METHOD(network,
-                 "asio: in virtual time a deadline cuts an operation when it is due, and then time jumps again") {
+                 "asio: in virtual time a deadline ends an operation when it is due, and then time jumps again") {
   fibers::duration passed{};
   fibers::run(options(fibers::clock_kind::virtual_time), [&] {
     both_ends ends;
@@ -437,8 +439,9 @@ TEST_CASE_METHOD(network,
   CHECK(passed < 2h);
 }
 
-TEST_CASE_METHOD(network,
-                 "asio: in virtual time an operation that is under way is no deadlock, and without one it is found") {
+TEST_CASE_METHOD(
+    network,
+    "asio: in virtual time an operation under way prevents a deadlock report, which comes when there is none") {
   std::string ended;
   fibers::run(options(fibers::clock_kind::virtual_time), [&] {
     fibers::event never, done;
@@ -452,7 +455,7 @@ TEST_CASE_METHOD(network,
 
 // --- other threads ---
 
-TEST_CASE_METHOD(network, "asio: an operation may be completed by another thread") {
+TEST_CASE_METHOD(network, "asio: another thread may complete an operation") {
   int ran_there = 0;
   asio::thread_pool pool(2);
   auto const here = std::this_thread::get_id();
@@ -466,7 +469,7 @@ TEST_CASE_METHOD(network, "asio: an operation may be completed by another thread
   CHECK(ran_there == 200);
 }
 
-TEST_CASE_METHOD(network, "asio: many tasks wait for another thread's timers") {
+TEST_CASE_METHOD(network, "asio: many tasks wait for timers of another thread") {
   constexpr int count = 200;
   int fired = 0;
   asio::thread_pool pool(2);
@@ -484,7 +487,7 @@ TEST_CASE_METHOD(network, "asio: many tasks wait for another thread's timers") {
   CHECK(fired == count);
 }
 
-TEST_CASE_METHOD(network, "asio: in virtual time another thread's operation is waited for in real time") {
+TEST_CASE_METHOD(network, "asio: in virtual time an operation of another thread is waited for in real time") {
   fibers::duration passed{};
   asio::thread_pool pool(1);
   fibers::run(options(fibers::clock_kind::virtual_time), [&] {
@@ -498,7 +501,7 @@ TEST_CASE_METHOD(network, "asio: in virtual time another thread's operation is w
   CHECK(passed < 1h);
 }
 
-TEST_CASE_METHOD(network, "asio: a handler that posts itself without end keeps no task from running") {
+TEST_CASE_METHOD(network, "asio: a handler that posts itself for ever does not starve tasks") {
   int steps = 0;
   bool stop = false;
   run([&] {
@@ -517,7 +520,7 @@ TEST_CASE_METHOD(network, "asio: a handler that posts itself without end keeps n
   CHECK(steps == 200);
 }
 
-TEST_CASE_METHOD(network, "asio: what a loop leaves in a user's io_context does not stop it later") {
+TEST_CASE_METHOD(network, "asio: handlers that a loop leaves in a user's io_context do not stop the loop later") {
   asio::io_context context;
   int handled = 0;
   std::function<void()> often = [&] {

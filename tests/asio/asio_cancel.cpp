@@ -86,7 +86,7 @@ void let_handlers_run() {
 
 }  // namespace
 
-TEST_CASE_METHOD(network, "asio: every operation is cancelled, wherever it waits") {
+TEST_CASE_METHOD(network, "asio: every operation can be cancelled, wherever it waits") {
   std::string outcomes;
   run([&] {
     for (auto const& operation : endless_operations()) {
@@ -100,7 +100,7 @@ TEST_CASE_METHOD(network, "asio: every operation is cancelled, wherever it waits
   CHECK(outcomes == "");
 }
 
-TEST_CASE_METHOD(network, "asio: a request that is pending is thrown before the operation begins") {
+TEST_CASE_METHOD(network, "asio: a pending request is thrown before the operation begins") {
   std::string outcomes;
   run([&] {
     for (auto const& operation : endless_operations()) {
@@ -115,7 +115,7 @@ TEST_CASE_METHOD(network, "asio: a request that is pending is thrown before the 
   CHECK(outcomes == "");
 }
 
-TEST_CASE_METHOD(network, "asio: every operation is cut by a timeout, and its task goes on") {
+TEST_CASE_METHOD(network, "asio: a timeout ends every operation, and the task continues") {
   std::string outcomes;
   run([&] {
     for (auto const& operation : endless_operations()) {
@@ -126,7 +126,8 @@ TEST_CASE_METHOD(network, "asio: every operation is cut by a timeout, and its ta
   CHECK(outcomes == "");
 }
 
-TEST_CASE_METHOD(network, "asio: every operation loses a race, and what failed beside it cancels it in a gather") {
+TEST_CASE_METHOD(network,
+                 "asio: every operation can lose a race, and is cancelled in a gather when another callable fails") {
   std::string outcomes;
   run([&] {
     for (auto const& operation : endless_operations()) {
@@ -146,7 +147,7 @@ TEST_CASE_METHOD(network, "asio: every operation loses a race, and what failed b
   CHECK(outcomes == "");
 }
 
-TEST_CASE_METHOD(network, "asio: another thread's request ends an operation") {
+TEST_CASE_METHOD(network, "asio: a request of another thread ends an operation") {
   std::string ended;
   run([&] {
     both_ends ends;
@@ -164,7 +165,7 @@ TEST_CASE_METHOD(network, "asio: another thread's request ends an operation") {
   CHECK(ended == "cancelled: enough");
 }
 
-TEST_CASE_METHOD(network, "asio: in a shield an operation is not cut, and the request is thrown after it") {
+TEST_CASE_METHOD(network, "asio: in a shield an operation is not cancelled, and the request is thrown after it") {
   std::string got, ended;
   run([&] {
     both_ends ends;
@@ -187,7 +188,7 @@ TEST_CASE_METHOD(network, "asio: in a shield an operation is not cut, and the re
   CHECK(ended == "cancelled: enough");
 }
 
-TEST_CASE_METHOD(network, "asio: a shield's own limit cuts what it shields") {
+TEST_CASE_METHOD(network, "asio: the limit of a shield ends the operation in it") {
   std::string ended;
   run([&] {
     both_ends ends;
@@ -207,7 +208,7 @@ TEST_CASE_METHOD(network, "asio: a shield's own limit cuts what it shields") {
   CHECK(ended.starts_with("failed: timed out"));
 }
 
-TEST_CASE_METHOD(network, "asio: while an exception unwinds the stack no operation throws a request") {
+TEST_CASE_METHOD(network, "asio: during unwinding no operation throws a request") {
   std::string got, ended;
   run([&] {
     both_ends ends;
@@ -233,7 +234,7 @@ TEST_CASE_METHOD(network, "asio: while an exception unwinds the stack no operati
   CHECK(ended == "failed: broken");
 }
 
-TEST_CASE_METHOD(network, "asio: clean-up after a cancellation may use the network, and is not cut again") {
+TEST_CASE_METHOD(network, "asio: clean-up after a cancellation may use the network, and is not interrupted") {
   std::string got;
   run([&] {
     both_ends ends;
@@ -255,7 +256,8 @@ TEST_CASE_METHOD(network, "asio: clean-up after a cancellation may use the netwo
   CHECK(got == "bye");
 }
 
-TEST_CASE_METHOD(network, "asio: a socket that another task closes is an error of the operation, and no cancellation") {
+TEST_CASE_METHOD(network,
+                 "asio: closing the socket from another task is an error of the operation, and no cancellation") {
   std::optional<error_code> thrown;
   run([&] {
     both_ends ends;
@@ -277,7 +279,7 @@ TEST_CASE_METHOD(network, "asio: a socket that another task closes is an error o
 // --- what was completed is not lost ---
 
 TEST_CASE_METHOD(network,
-                 "asio: an operation that was completed before the request returns, and the request stays pending") {
+                 "asio: an operation that completed before the request returns, and the request stays pending") {
   std::string got, ended;
   run([&] {
     both_ends ends;
@@ -296,7 +298,7 @@ TEST_CASE_METHOD(network,
   CHECK(ended == "cancelled: enough");
 }
 
-TEST_CASE_METHOD(network, "asio: what a cancelled reader has not returned is still to be read") {
+TEST_CASE_METHOD(network, "asio: data that a cancelled reader has not returned can still be read") {
   auto const sent = numbered(200'000);
   std::string got;
   int cuts = 0;
@@ -329,7 +331,7 @@ TEST_CASE_METHOD(network, "asio: what a cancelled reader has not returned is sti
   CHECK(cuts > 10);
 }
 
-TEST_CASE_METHOD(network, "asio: a reader of whole blocks that is cancelled says how many bytes it has taken") {
+TEST_CASE_METHOD(network, "asio: a cancelled reader of whole blocks reports how many bytes it has taken") {
   auto const sent = numbered(50'000);
   std::string got, last(997, ' ');
   std::size_t partial = 0;
@@ -367,7 +369,7 @@ TEST_CASE_METHOD(network, "asio: a reader of whole blocks that is cancelled says
   CHECK(partial > 0);
 }
 
-TEST_CASE_METHOD(network, "asio: what a cancelled writer says it has sent is what the other end gets") {
+TEST_CASE_METHOD(network, "asio: the bytes that a cancelled writer reports as sent arrive at the other end") {
   auto const sent = numbered(8'000'000);
   std::string got;
   std::optional<std::size_t> transferred;
@@ -393,7 +395,7 @@ TEST_CASE_METHOD(network, "asio: what a cancelled writer says it has sent is wha
   CHECK(got.size() < sent.size());
 }
 
-TEST_CASE_METHOD(network, "asio: under redirect_error the request stays pending for the next suspension point") {
+TEST_CASE_METHOD(network, "asio: with redirect_error the request stays pending until the next suspension point") {
   error_code error;
   std::string read_ended, ended;
   run([&] {
@@ -439,7 +441,7 @@ TEST_CASE_METHOD(network, "asio: an operation that cannot be cancelled is waited
 
 // --- other threads ---
 
-TEST_CASE_METHOD(network, "asio: an operation of another thread's io_context is ended there") {
+TEST_CASE_METHOD(network, "asio: an operation of another thread's io_context is cancelled on that thread") {
   std::string outcomes;
   asio::thread_pool pool(1);
   run([&] {
@@ -462,7 +464,7 @@ TEST_CASE_METHOD(network, "asio: an operation of another thread's io_context is 
   CHECK(outcomes == "");
 }
 
-TEST_CASE_METHOD(network, "asio: completion on another thread and a request race, and either wins") {
+TEST_CASE_METHOD(network, "asio: a completion on another thread races a request, and either wins") {
   int completed = 0, cancelled = 0, rounds = 0;
   asio::thread_pool pool(1);
   run([&] {
@@ -483,7 +485,7 @@ TEST_CASE_METHOD(network, "asio: completion on another thread and a request race
   CHECK(cancelled >= 10);
 }
 
-TEST_CASE_METHOD(network, "asio: other threads' requests and completions on the loop race, and either wins") {
+TEST_CASE_METHOD(network, "asio: requests of other threads race completions on the loop, and either wins") {
   int completed = 0, cancelled = 0, rounds = 0;
   run([&] {
     for (; (completed < 10 || cancelled < 10) && rounds < 20'000; ++rounds) {
@@ -509,7 +511,7 @@ TEST_CASE_METHOD(network, "asio: other threads' requests and completions on the 
   CHECK(cancelled >= 10);
 }
 
-TEST_CASE_METHOD(network, "asio: when run() ends it cancels operations, and waits for them") {
+TEST_CASE_METHOD(network, "asio: the end of run() cancels operations, and waits for them") {
   int cancelled = 0;
   run([&] {
     for (auto const& operation : endless_operations()) {

@@ -70,7 +70,7 @@ struct boost::asio::associator<Associator, reading_for_ever<Handler>, Default> :
   }
 };
 
-TEST_CASE_METHOD(network, "asio: a request that comes between two parts of an operation is not lost") {
+TEST_CASE_METHOD(network, "asio: a request between two steps of a composed operation is not lost") {
   std::string ended;
   run([&] {
     both_ends ends;
@@ -84,7 +84,7 @@ TEST_CASE_METHOD(network, "asio: a request that comes between two parts of an op
   CHECK(ended == "cancelled");
 }
 
-TEST_CASE_METHOD(network, "asio: nor is one where another thread runs the operation") {
+TEST_CASE_METHOD(network, "asio: a request between two steps is not lost if another thread runs the operation") {
   std::string ended;
   asio::io_context elsewhere;
   auto const work = asio::make_work_guard(elsewhere);

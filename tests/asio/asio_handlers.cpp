@@ -60,7 +60,7 @@ struct of_a_pool {
 
 }  // namespace
 
-TEST_CASE_METHOD(network, "asio: an operation within several adapters is ended where it runs") {
+TEST_CASE_METHOD(network, "asio: an operation within several adapters is cancelled where it runs") {
   std::thread::id pools, told;
   std::string out;
   asio::thread_pool pool(1);
@@ -82,7 +82,7 @@ TEST_CASE_METHOD(network, "asio: an operation within several adapters is ended w
   CHECK(told != std::thread::id());
 }
 
-TEST_CASE_METHOD(network, "asio: an initiation that throws leaves nothing of what it began behind") {
+TEST_CASE_METHOD(network, "asio: an initiation that throws leaves nothing of the operation behind") {
   std::string out;
   run([&] {
     asio::steady_timer timer(fibers::io_context(), 5ms);
@@ -95,7 +95,7 @@ TEST_CASE_METHOD(network, "asio: an initiation that throws leaves nothing of wha
   CHECK(out == "failed: second");
 }
 
-TEST_CASE_METHOD(network, "asio: a request that comes while the operation is begun ends it") {
+TEST_CASE_METHOD(network, "asio: a request during the initiation ends the operation") {
   std::string out;
   run([&] {
     asio::steady_timer timer(fibers::io_context(), 1h);
@@ -112,7 +112,8 @@ TEST_CASE_METHOD(network, "asio: a request that comes while the operation is beg
   CHECK(out == "cancelled: in between");
 }
 
-TEST_CASE_METHOD(network, "asio: an operation may end within the telling, while it is begun too") {
+TEST_CASE_METHOD(network,
+                 "asio: an operation may complete within the cancellation handler, also during its initiation") {
   std::string out;
   run([&] {
     fibers::io_context();
@@ -133,7 +134,7 @@ TEST_CASE_METHOD(network, "asio: an operation may end within the telling, while 
   CHECK(out == "cancelled: at once");
 }
 
-TEST_CASE_METHOD(network, "asio: a handler may be dropped by another thread, and its memory given back after it") {
+TEST_CASE_METHOD(network, "asio: another thread may destroy a handler and free its memory later") {
   int dropped = 0;
   asio::thread_pool pool(1);
   run([&] {
@@ -153,7 +154,7 @@ TEST_CASE_METHOD(network, "asio: a handler may be dropped by another thread, and
   CHECK(dropped == 500);
 }
 
-TEST_CASE_METHOD(network, "asio: memory for an operation may be as aligned as it wants") {
+TEST_CASE_METHOD(network, "asio: memory for an operation may have any alignment") {
   struct alignas(128) wide {
     char bytes[128];
   };
@@ -174,7 +175,7 @@ TEST_CASE_METHOD(network, "asio: memory for an operation may be as aligned as it
   CHECK(aligned);
 }
 
-TEST_CASE_METHOD(network, "asio: executors of the old kind will do") {
+TEST_CASE_METHOD(network, "asio: executors of the old kind work") {
   bool here = false;
   run([&] {
     asio::io_context::strand strand(fibers::io_context());
@@ -184,7 +185,7 @@ TEST_CASE_METHOD(network, "asio: executors of the old kind will do") {
   CHECK(here);
 }
 
-TEST_CASE_METHOD(network, "asio: a channel of Asio that is waited for is cancelled as anything else") {
+TEST_CASE_METHOD(network, "asio: a wait for a channel of Asio is cancelled like any other") {
   using channel = asio::experimental::channel<void(error_code, int)>;
   std::string timed, in_brackets, in_tuple, sent;
   int got = 0;
@@ -215,7 +216,7 @@ TEST_CASE_METHOD(network, "asio: a channel of Asio that is waited for is cancell
 }
 
 TEST_CASE_METHOD(network,
-                 "asio: in virtual time a handler that throws, or stops the io_context, hides nothing under way") {
+                 "asio: in virtual time a handler that throws, or stops the io_context, hides no operation under way") {
   bool const throws = GENERATE(true, false);
   std::string out;
   fibers::run(options(fibers::clock_kind::virtual_time), [&] {
@@ -240,7 +241,7 @@ TEST_CASE_METHOD(network,
   unfetched.clear();
 }
 
-TEST_CASE_METHOD(network, "asio: in virtual time a handler that posts itself without end stops nothing") {
+TEST_CASE_METHOD(network, "asio: in virtual time a handler that posts itself for ever stops nothing") {
   bool over = false;
   fibers::run(options(fibers::clock_kind::virtual_time), [&] {
     auto const again = [&](auto const& self) -> void {
@@ -254,7 +255,7 @@ TEST_CASE_METHOD(network, "asio: in virtual time a handler that posts itself wit
   CHECK(over);
 }
 
-TEST_CASE_METHOD(network, "asio: run_on() in a handler of the same io_context is refused, since it could not go on") {
+TEST_CASE_METHOD(network, "asio: run_on() in a handler of the same io_context is refused, because it would hang") {
   std::string out;
   asio::io_context context;
   asio::post(context, [&] { out = how([&] { fibers::run_on(context, [] {}); }); });

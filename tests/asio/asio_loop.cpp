@@ -62,8 +62,7 @@ TEST_CASE_METHOD(network, "asio: an idle loop sleeps until its deadline without 
   CHECK(fewest == 1);
 }
 
-TEST_CASE_METHOD(network,
-                 "asio: no deadline is lost, though an earlier one is withdrawn and later ones were set before") {
+TEST_CASE_METHOD(network, "asio: no deadline is lost when an earlier one is withdrawn and later ones were set before") {
   std::string order;
   std::chrono::steady_clock::time_point begin;
   run([&] {
@@ -119,7 +118,7 @@ pid_t fork_with(asio::io_context& context) {
 
 }  // namespace
 
-TEST_CASE_METHOD(network, "asio: after a fork parent and child are each woken by what is their own") {
+TEST_CASE_METHOD(network, "asio: after a fork parent and child are each woken by their own sources") {
   bool const own_context = GENERATE(true, false);
   int status = -1;
   std::string parent;
@@ -143,8 +142,7 @@ TEST_CASE_METHOD(network, "asio: after a fork parent and child are each woken by
   CHECK(status == 0);
 }
 
-TEST_CASE_METHOD(network,
-                 "asio: a loop that has ended leaves nothing in the user's io_context that a fork could find") {
+TEST_CASE_METHOD(network, "asio: a loop that has ended leaves nothing in the user's io_context for a fork to find") {
   asio::io_context context(1);
   fibers::run_on(context, options(), [] { fibers::this_task::yield(); });
   auto const child = fork_with(context);
@@ -157,7 +155,7 @@ TEST_CASE_METHOD(network,
   CHECK(status == 0);
 }
 
-TEST_CASE("loop: without an io_context a fork needs no care") {
+TEST_CASE("loop: without an io_context a fork needs no notification") {
   int status = -1;
   fibers::run([&] {
     auto const child = ::fork();

@@ -69,7 +69,7 @@ struct black_hole {
 
 // --- connect ---
 
-TEST_CASE_METHOD(network, "connect: to a host by name or address, and a service by name or port") {
+TEST_CASE_METHOD(network, "connect: resolves a host by name or address, and a service by name or port") {
   std::string text;
   run([&] {
     auto acceptor = listen_on_loopback();
@@ -83,13 +83,14 @@ TEST_CASE_METHOD(network, "connect: to a host by name or address, and a service 
   CHECK(text == "one two three");
 }
 
-TEST_CASE_METHOD(network, "connect: a host that is not there is an error that names it") {
+TEST_CASE_METHOD(network, "connect: an unknown host is an error that names it") {
   std::string told;
   run([&] { told = how([] { fibers::connect("a.host.invalid", 80); }); });
   CHECK(told.starts_with("failed: fibers: resolve a.host.invalid:80"));
 }
 
-TEST_CASE_METHOD(network, "connect: the last error comes out if no address accepts, and none is an error too") {
+TEST_CASE_METHOD(network,
+                 "connect: the last error is thrown if no address accepts; no address at all is an error, too") {
   std::optional<error_code> none, all;
   std::string last, told;
   run([&] {
@@ -112,7 +113,7 @@ TEST_CASE_METHOD(network, "connect: the last error comes out if no address accep
   CHECK(all == asio::error::connection_refused);
 }
 
-TEST_CASE_METHOD(network, "connect: an address that refuses is followed by the next at once") {
+TEST_CASE_METHOD(network, "connect: after an address that refuses, the next one is tried at once") {
   bool connected = false;
   run([&] {
     auto acceptor = listen_on_loopback();
@@ -122,7 +123,7 @@ TEST_CASE_METHOD(network, "connect: an address that refuses is followed by the n
   CHECK(connected);
 }
 
-TEST_CASE_METHOD(network, "connect: an address that does not answer is followed by the next after the delay") {
+TEST_CASE_METHOD(network, "connect: after an address that does not answer, the next one is tried after the delay") {
   bool connected = false;
   run([&] {
     black_hole const hole;
@@ -144,7 +145,7 @@ TEST_CASE_METHOD(network, "connect: a timeout ends all attempts") {
   CHECK(ended.starts_with("failed: timed out"));
 }
 
-TEST_CASE("connect: both families take turns, and each keeps its order") {
+TEST_CASE("connect: the two address families alternate, and each keeps its order") {
   auto const end = [](char const* text) { return tcp::endpoint(asio::ip::make_address(text), 1); };
   using endpoints = std::vector<tcp::endpoint>;
   auto const mixed = fibers::detail::in_turns({end("::1"), end("::2"), end("::3"), end("10.0.0.1"), end("10.0.0.2")});
@@ -153,7 +154,7 @@ TEST_CASE("connect: both families take turns, and each keeps its order") {
   CHECK(fibers::detail::in_turns({end("10.0.0.1"), end("10.0.0.2")}) == endpoints{end("10.0.0.1"), end("10.0.0.2")});
 }
 
-TEST_CASE_METHOD(network, "resolve: when cancelled it ends, and its answer is dropped") {
+TEST_CASE_METHOD(network, "resolve: a cancelled call ends, and its answer is dropped") {
   std::string ended;
   run([&] {
     auto task = fibers::spawn([] { fibers::resolve("localhost", "80"); });
@@ -178,7 +179,7 @@ TEST_CASE_METHOD(network, "serve: each connection has a task of its own") {
   CHECK(text == "abc");
 }
 
-TEST_CASE_METHOD(network, "serve: a closed acceptor ends it, once its connections have ended") {
+TEST_CASE_METHOD(network, "serve: a closed acceptor ends it, after its connections have ended") {
   std::string order;
   run([&] {
     auto acceptor = listen_on_loopback();
@@ -198,7 +199,7 @@ TEST_CASE_METHOD(network, "serve: a closed acceptor ends it, once its connection
   CHECK(order == "client server");
 }
 
-TEST_CASE_METHOD(network, "serve: when cancelled it accepts no more, and lets connections finish within the grace") {
+TEST_CASE_METHOD(network, "serve: if cancelled it accepts no more, and connections have the grace period to finish") {
   std::string order, ended;
   std::optional<error_code> refused;
   run([&] {
@@ -223,7 +224,7 @@ TEST_CASE_METHOD(network, "serve: when cancelled it accepts no more, and lets co
   CHECK(ended == "cancelled: enough");
 }
 
-TEST_CASE_METHOD(network, "serve: after the grace connections are cancelled, and may clean up") {
+TEST_CASE_METHOD(network, "serve: after the grace period connections are cancelled, and may clean up") {
   bool const impatient = GENERATE(true, false);  // a second request ends the grace
   std::string ended, goodbye;
   run([&] {
@@ -254,7 +255,7 @@ TEST_CASE_METHOD(network, "serve: after the grace connections are cancelled, and
   CHECK(ended == (impatient ? "cancelled: at once" : "cancelled: enough"));
 }
 
-TEST_CASE_METHOD(network, "serve: no more connections at a time than allowed, and others wait") {
+TEST_CASE_METHOD(network, "serve: no more connections than allowed run at a time, and others wait") {
   int now = 0, most = 0, served = 0;
   run([&] {
     auto acceptor = listen_on_loopback();
@@ -285,7 +286,7 @@ TEST_CASE_METHOD(network, "serve: no more connections at a time than allowed, an
   CHECK(most == 3);
 }
 
-TEST_CASE_METHOD(network, "serve: with room for no connection it says so") {
+TEST_CASE_METHOD(network, "serve: a limit of 0 connections is refused with an explanation") {
   std::string out;
   run([&] {
     auto acceptor = listen_on_loopback();
@@ -294,7 +295,7 @@ TEST_CASE_METHOD(network, "serve: with room for no connection it says so") {
   CHECK(out.starts_with("failed: fibers: serve_options::max_connections is 0"));
 }
 
-TEST_CASE_METHOD(network, "serve: an error of one connection does not touch the others, and is told of") {
+TEST_CASE_METHOD(network, "serve: an error of one connection does not affect the others, and is reported") {
   std::string text;
   run([&] {
     auto acceptor = listen_on_loopback();
@@ -316,7 +317,7 @@ TEST_CASE_METHOD(network, "serve: an error of one connection does not touch the 
   unfetched.clear();
 }
 
-TEST_CASE_METHOD(network, "serve: a peer that resets its connection is nobody's error, be it read or written") {
+TEST_CASE_METHOD(network, "serve: a reset by the peer is not reported, whether reading or writing") {
   int served = 0, ended = 0;
   run([&] {
     auto acceptor = listen_on_loopback();
@@ -346,7 +347,7 @@ TEST_CASE_METHOD(network, "serve: a peer that resets its connection is nobody's 
   CHECK(unfetched.empty());
 }
 
-TEST_CASE_METHOD(network, "serve: without descriptors it waits for some, and then goes on") {
+TEST_CASE_METHOD(network, "serve: without file descriptors it waits for free ones, and then continues") {
   std::string text;
   run([&] {
     auto acceptor = listen_on_loopback();
@@ -435,7 +436,7 @@ TEST_CASE_METHOD(network, "peers: a reset is an error of the reader and of the w
   CHECK((written == asio::error::connection_reset || written == asio::error::broken_pipe));
 }
 
-TEST_CASE_METHOD(network, "peers: one that never answers is given up") {
+TEST_CASE_METHOD(network, "peers: a timeout ends the wait for a peer that never answers") {
   std::string ended;
   run([&] {
     both_tcp_ends ends;
@@ -444,7 +445,7 @@ TEST_CASE_METHOD(network, "peers: one that never answers is given up") {
   CHECK(ended.starts_with("failed: timed out"));
 }
 
-TEST_CASE_METHOD(network, "peers: a slow reader holds its writer up, and gets everything") {
+TEST_CASE_METHOD(network, "peers: a slow reader blocks its writer, and gets everything") {
   auto const sent = numbered(3'000'000);
   std::string got;
   run([&] {
@@ -479,7 +480,7 @@ TEST_CASE_METHOD(network, "peers: a slow writer is read byte by byte") {
   CHECK(got == "slowly");
 }
 
-TEST_CASE_METHOD(network, "peers: a thousand connections are opened and dropped, each in its own way") {
+TEST_CASE_METHOD(network, "peers: a thousand connections are opened and dropped, each in a different way") {
   int served = 0, cut = 0;
   constexpr int rounds = 20, at_a_time = 50;
   run([&] {

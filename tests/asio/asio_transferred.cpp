@@ -53,7 +53,7 @@ class partial_read : public network {
 
 }  // namespace
 
-TEST_CASE_METHOD(partial_read, "timeout: timeout_error says how many bytes had been moved") {
+TEST_CASE_METHOD(partial_read, "timeout: timeout_error reports how many bytes were transferred") {
   auto const in_5_ms = [] { return fibers::clock::now() + 5ms; };
   CHECK(header_read_by([](auto& read) { return transferred_by_late([&] { fibers::with_timeout(5ms, read); }); }) ==
         "HEAD");
@@ -63,7 +63,7 @@ TEST_CASE_METHOD(partial_read, "timeout: timeout_error says how many bytes had b
   CHECK(header_read_by([](auto& read) { return transferred_by_late([&] { fibers::wait_for(read, 5ms); }); }) == "HEAD");
 }
 
-TEST_CASE_METHOD(partial_read, "timeout: wait_for() of a task says how many bytes the task had moved") {
+TEST_CASE_METHOD(partial_read, "timeout: wait_for() of a task reports how many bytes the task transferred") {
   auto const limit = GENERATE(fibers::duration(5ms), fibers::duration(0));
   CHECK(header_read_by([&](auto& read) {
           auto reads = fibers::spawn(read);
@@ -72,7 +72,8 @@ TEST_CASE_METHOD(partial_read, "timeout: wait_for() of a task says how many byte
         }) == "HEAD");
 }
 
-TEST_CASE_METHOD(partial_read, "timeout: move_on_after() adds how many bytes had been moved to what the body names") {
+TEST_CASE_METHOD(partial_read,
+                 "timeout: move_on_after() adds the number of transferred bytes to the variable that the body names") {
   auto const counting = [](std::size_t& count, auto& read) {
     return [&](timeout_scope& scope) {
       scope.add_transferred_to(count);
@@ -93,7 +94,7 @@ TEST_CASE_METHOD(partial_read, "timeout: move_on_after() adds how many bytes had
         }) == "HEAD");
 }
 
-TEST_CASE_METHOD(partial_read, "timeout: a scope says how many bytes had been moved as soon as its body is left") {
+TEST_CASE_METHOD(partial_read, "timeout: a scope reports the number of transferred bytes as soon as its body is left") {
   CHECK(header_read_by([](auto& read) {
           std::size_t before = 9, count = 0;
           fibers::move_on_after(5ms, [&](timeout_scope& scope) {
@@ -105,7 +106,8 @@ TEST_CASE_METHOD(partial_read, "timeout: a scope says how many bytes had been mo
         }) == "HEAD");
 }
 
-TEST_CASE_METHOD(partial_read, "timeout: of nested blocks the one that expired says how many bytes had been moved") {
+TEST_CASE_METHOD(partial_read,
+                 "timeout: of nested blocks the one that expired reports the number of transferred bytes") {
   std::size_t inner = 0;
   CHECK(header_read_by([&](auto& read) {
           return transferred_by_late([&] {
@@ -120,14 +122,14 @@ TEST_CASE_METHOD(partial_read, "timeout: of nested blocks the one that expired s
   CHECK(inner == 0);
 }
 
-TEST_CASE_METHOD(partial_read, "race: one that is cancelled says how many bytes its callables had moved") {
+TEST_CASE_METHOD(partial_read, "race: a cancelled race reports how many bytes its callables transferred") {
   CHECK(header_read_by([](auto& read) {
           return transferred_by_late(
               [&] { fibers::with_timeout(5ms, [&] { fibers::race(read, [] { fibers::sleep_for(1h); }); }); });
         }) == "HEAD");
 }
 
-TEST_CASE_METHOD(partial_read, "race: a loser can count for itself how many bytes it had moved") {
+TEST_CASE_METHOD(partial_read, "race: a loser can count its transferred bytes itself") {
   CHECK(header_read_by([](auto& read) {
           std::size_t count = 0;
           auto const reads = [&] {

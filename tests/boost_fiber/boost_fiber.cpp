@@ -31,7 +31,7 @@ using fibers::testing::neighbour;
 using fibers::testing::on_a_thread;
 namespace this_task = fibers::this_task;
 
-TEST_CASE_METHOD(boost_case, "boost_fiber: run() gives what main gives, on the main fiber and on any other") {
+TEST_CASE_METHOD(boost_case, "boost_fiber: run() returns what main returns, on the main fiber and on any other") {
   CHECK(fibers::run([] { return 5; }) == 5);
   CHECK(how([] { fibers::run([] { throw std::runtime_error("no"); }); }) == "failed: no");
   std::string on_another;
@@ -39,7 +39,7 @@ TEST_CASE_METHOD(boost_case, "boost_fiber: run() gives what main gives, on the m
   CHECK(on_another == "returned 6");
 }
 
-TEST_CASE("boost_fiber: while the loop is idle, its neighbours go on") {
+TEST_CASE("boost_fiber: other Boost fibers run while the loop is idle") {
   event done;
   int steps = 0;
   neighbour const busy([&] {
@@ -50,7 +50,7 @@ TEST_CASE("boost_fiber: while the loop is idle, its neighbours go on") {
   CHECK(steps == 1000);
 }
 
-TEST_CASE("boost_fiber: while the loop is busy, its neighbours go on") {
+TEST_CASE("boost_fiber: other Boost fibers run while the loop is busy") {
   int steps = 0;
   neighbour const busy([&] {
     for (; steps < 1000; ++steps) boost::this_fiber::yield();
@@ -65,7 +65,7 @@ TEST_CASE("boost_fiber: while the loop is busy, its neighbours go on") {
   CHECK(steps == 1000);
 }
 
-TEST_CASE("boost_fiber: while another thread posts without pause, its neighbours go on") {
+TEST_CASE("boost_fiber: other Boost fibers run while another thread posts without pause") {
   std::atomic<int> steps = 0;
   neighbour const busy([&] {
     for (; steps < 1000; ++steps) boost::this_fiber::yield();
@@ -86,7 +86,7 @@ TEST_CASE("boost_fiber: while another thread posts without pause, its neighbours
   CHECK(steps == 1000);
 }
 
-TEST_CASE("boost_fiber: a loop that is always woken before it sleeps lets its neighbours run") {
+TEST_CASE("boost_fiber: other Boost fibers run beside a loop that is always woken before it sleeps") {
   fibers::detail::boost_sleeper sleeper;
   int steps = 0;
   neighbour const busy([&] {
@@ -99,7 +99,7 @@ TEST_CASE("boost_fiber: a loop that is always woken before it sleeps lets its ne
   CHECK(steps == 10);
 }
 
-TEST_CASE("boost_fiber: an idle loop uses no time of the processor") {
+TEST_CASE("boost_fiber: an idle loop uses no processor time") {
   auto const start = std::chrono::steady_clock::now();
   auto const used_before = fibers::testing::processor_time();
   fibers::run([] { sleep_for(100ms); });
@@ -109,7 +109,7 @@ TEST_CASE("boost_fiber: an idle loop uses no time of the processor") {
   CHECK(used < passed / 5);
 }
 
-TEST_CASE("boost_fiber: a deadline that has passed is no reason to sleep") {
+TEST_CASE("boost_fiber: a loop does not sleep if its deadline has passed") {
   fibers::detail::boost_sleeper sleeper;
   for (auto const past : {fibers::time_point{}, fibers::time_point::min(), std::chrono::steady_clock::now()}) {
     sleeper.sleep(past);
@@ -146,7 +146,7 @@ TEST_CASE("boost_fiber: several loops on one thread, each on its Boost fiber, wa
   CHECK(got.back() == 100);
 }
 
-TEST_CASE("boost_fiber: loops on one thread have a time each, and the Boost fibers beside them the real one") {
+TEST_CASE("boost_fiber: each loop on a thread has its own time, and other Boost fibers have real time") {
   std::vector<fibers::duration> passed;
   bool real = true;
   {
@@ -197,7 +197,7 @@ TEST_CASE("boost_fiber: no wake-up from another thread is lost") {
   CHECK(sum == rounds * (rounds - 1) / 2);
 }
 
-TEST_CASE("boost_fiber: a plain thread cancels a task and ends, again and again") {
+TEST_CASE("boost_fiber: a plain thread cancels a task and ends, repeatedly") {
   fibers::run([] {
     for (int i = 0; i < 200; ++i) {
       auto task = spawn([] { sleep_for(fibers::no_timeout); });
@@ -220,7 +220,7 @@ TEST_CASE_METHOD(boost_case, "boost_fiber: in virtual time tasks sleep for hours
   CHECK(seen == "awake@18000");
 }
 
-TEST_CASE_METHOD(boost_case, "boost_fiber: when virtual time jumps, its neighbours have a turn first") {
+TEST_CASE_METHOD(boost_case, "boost_fiber: other Boost fibers run before virtual time jumps") {
   bool set = false;
   neighbour const setter([&] {
     for (int i = 0; i < 100; ++i) boost::this_fiber::yield();
@@ -240,7 +240,7 @@ TEST_CASE_METHOD(boost_case, "boost_fiber: in virtual time a deadlock is found, 
   over.set();
 }
 
-TEST_CASE_METHOD(boost_case, "boost_fiber: virtual time does not overtake Boost fibers that need some turns") {
+TEST_CASE_METHOD(boost_case, "boost_fiber: virtual time does not overtake Boost fibers that need several turns") {
   event joined, yielded;
   neighbour const joins([&] {
     neighbour([] {}).join();
@@ -255,8 +255,7 @@ TEST_CASE_METHOD(boost_case, "boost_fiber: virtual time does not overtake Boost 
   CHECK(happened == "in time");
 }
 
-TEST_CASE_METHOD(boost_case,
-                 "boost_fiber: while a task waits for a Boost fiber, virtual time passes as it really does") {
+TEST_CASE_METHOD(boost_case, "boost_fiber: while a task waits for a Boost fiber, virtual time follows real time") {
   auto const start = std::chrono::steady_clock::now();
   fibers::duration passed{};
   run([&] {
@@ -269,7 +268,7 @@ TEST_CASE_METHOD(boost_case,
 
 // --- signals ---
 
-TEST_CASE("boost_fiber: a signal wakes an idle loop, on whichever thread it comes") {
+TEST_CASE("boost_fiber: a signal wakes an idle loop, on whichever thread it arrives") {
   auto const old = std::signal(SIGUSR1, SIG_IGN);
   bool const same_thread = GENERATE(true, false);
   int signal = 0;
@@ -291,7 +290,7 @@ TEST_CASE("boost_fiber: a signal wakes an idle loop, on whichever thread it come
   CHECK(signal == SIGUSR1);
 }
 
-TEST_CASE("boost_fiber: a signal reaches a busy loop, and one that is over again") {
+TEST_CASE("boost_fiber: a signal reaches a busy loop, and does not reach one that has ended") {
   auto const old = std::signal(SIGUSR1, SIG_IGN);
   int interrupted = 0;
   for (int i = 0; i < 20; ++i) {
@@ -320,7 +319,7 @@ struct own_parker final : fibers::detail::parker {
 };
 }  // namespace
 
-TEST_CASE("boost_fiber: a loop that sleeps in a way of its own cannot wait for Boost fibers, and says so") {
+TEST_CASE("boost_fiber: a loop with another parker cannot wait for Boost fibers, and says so") {
   auto const text = how([] {
     fibers::detail::run(
         {}, [] { fibers::boost_fiber::call([] {}); }, std::make_unique<own_parker>(), BOOST_CURRENT_LOCATION);
@@ -340,7 +339,7 @@ struct unhosted {
 
 }  // namespace
 
-TEST_CASE("boost_fiber: in a program that includes it, loops of every thread sleep as Boost fibers") {
+TEST_CASE("boost_fiber: in a program that includes the header, loops of every thread sleep as Boost fibers") {
   auto const parker_chosen = [] {
     bool chosen = false;
     fibers::run([&] { chosen = fibers::detail::chosen_parker() != nullptr; });
@@ -386,8 +385,8 @@ TEST_CASE_METHOD(unhosted,
   CHECK_FALSE(chosen);  // that was another loop's choice
 }
 
-TEST_CASE_METHOD(
-    unhosted, "boost_fiber: without a host a Boost fiber beside such a loop stops alone when it waits for its task") {
+TEST_CASE_METHOD(unhosted,
+                 "boost_fiber: without a host a Boost fiber that waits for a task of such a loop suspends alone") {
   int turns = 0;
   fibers::run([&] {
     auto slow_to_end = spawn([] {
@@ -430,14 +429,14 @@ TEST_CASE_METHOD(unhosted, "boost_fiber: without a host a signal wakes such a lo
   CHECK(interrupted);
 }
 
-TEST_CASE("boost_fiber: outside of a task its waits say what is missing") {
+TEST_CASE("boost_fiber: outside a task its waits say what is missing") {
   boost::fibers::future<int> future = boost::fibers::async([] { return 1; });
   CHECK(how([&] { fibers::boost_fiber::wait(future); }).find("needs a running task") != std::string::npos);
   CHECK(how([] { fibers::boost_fiber::call([] {}); }).find("needs a running task") != std::string::npos);
   CHECK(future.get() == 1);
 }
 
-TEST_CASE("boost_fiber: threads with Boost fibers and loops come and go") {
+TEST_CASE("boost_fiber: threads with Boost fibers and loops are created and end repeatedly") {
   int sum = 0;
   for (int i = 0; i < 20; ++i) {
     on_a_thread([&] {

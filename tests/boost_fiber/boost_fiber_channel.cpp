@@ -65,8 +65,8 @@ struct made<buffered<T>> {
 
 // --- receiver ---
 
-TEMPLATE_TEST_CASE("boost_fiber: a receiver gives all items in order, until the channel is closed", "", buffered<item>,
-                   unbuffered<item>) {
+TEMPLATE_TEST_CASE("boost_fiber: a receiver returns all items in order, until the channel is closed", "",
+                   buffered<item>, unbuffered<item>) {
   std::string got, after;
   made<TestType> made;
   neighbour producer([&] {
@@ -83,7 +83,8 @@ TEMPLATE_TEST_CASE("boost_fiber: a receiver gives all items in order, until the 
   CHECK(after == "failed: the queue was shut down");
 }
 
-TEMPLATE_TEST_CASE("boost_fiber: a receiver takes nothing before it is asked", "", buffered<item>, unbuffered<item>) {
+TEMPLATE_TEST_CASE("boost_fiber: a receiver takes nothing before the first get()", "", buffered<item>,
+                   unbuffered<item>) {
   made<TestType> made;
   int pushed = 0;
   neighbour producer([&] {
@@ -102,8 +103,8 @@ TEMPLATE_TEST_CASE("boost_fiber: a receiver takes nothing before it is asked", "
   CHECK(after == before + 1);
 }
 
-TEMPLATE_TEST_CASE("boost_fiber: an item that came for a cancelled get() goes to the next one", "", buffered<item>,
-                   unbuffered<item>) {
+TEMPLATE_TEST_CASE("boost_fiber: an item that arrives for a cancelled get() is returned by the next one", "",
+                   buffered<item>, unbuffered<item>) {
   std::string cancelled, got;
   made<TestType> made;
   fibers::run([&] {
@@ -127,7 +128,7 @@ TEMPLATE_TEST_CASE("boost_fiber: an item that came for a cancelled get() goes to
   CHECK(got == "012");
 }
 
-TEMPLATE_TEST_CASE("boost_fiber: a get() whose time is up, again and again, loses nothing", "", buffered<item>,
+TEMPLATE_TEST_CASE("boost_fiber: repeated get() calls that time out lose nothing", "", buffered<item>,
                    unbuffered<item>) {
   std::string got;
   made<TestType> made;
@@ -157,7 +158,7 @@ TEMPLATE_TEST_CASE("boost_fiber: a get() whose time is up, again and again, lose
   CHECK(late > 0);
 }
 
-TEST_CASE_METHOD(boost_case, "boost_fiber: several tasks share a receiver, first come, first served") {
+TEST_CASE_METHOD(boost_case, "boost_fiber: several tasks share a receiver in FIFO order") {
   buffered<int> channel(4);
   run([&] {
     receiver items(channel);
@@ -193,8 +194,8 @@ TEST_CASE_METHOD(boost_case, "boost_fiber: a pending request is thrown though th
   CHECK(happened == "cancelled, cancelled, cancelled, returned 1, no more");
 }
 
-TEMPLATE_TEST_CASE("boost_fiber: a receiver that goes closes its channel, and leaves nobody in it", "", buffered<item>,
-                   unbuffered<item>) {
+TEMPLATE_TEST_CASE("boost_fiber: a destroyed receiver closes its channel, and leaves no waiting fiber in it", "",
+                   buffered<item>, unbuffered<item>) {
   auto made = std::make_unique<::made<TestType>>();
   auto status = channel_op_status::success;
   fibers::run([&] {
@@ -212,7 +213,7 @@ TEMPLATE_TEST_CASE("boost_fiber: a receiver that goes closes its channel, and le
   CHECK(status == channel_op_status::closed);
 }
 
-TEST_CASE_METHOD(boost_case, "boost_fiber: a receiver that goes leaves in the channel what it has not taken") {
+TEST_CASE_METHOD(boost_case, "boost_fiber: a destroyed receiver leaves items that it has not taken in the channel") {
   buffered<int> channel(8);
   run([&] {
     for (int i = 0; i < 5; ++i) channel.push(i);
@@ -250,8 +251,7 @@ TEMPLATE_TEST_CASE("boost_fiber: a sender's items arrive in order", "", buffered
   CHECK(got == "012345678");
 }
 
-TEMPLATE_TEST_CASE("boost_fiber: a put() that is cancelled has not touched its item", "", buffered<item>,
-                   unbuffered<item>) {
+TEMPLATE_TEST_CASE("boost_fiber: a cancelled put() has not touched its item", "", buffered<item>, unbuffered<item>) {
   made<TestType> made;
   std::string ended, got;
   auto mine = std::make_unique<int>(7);
@@ -277,7 +277,7 @@ TEMPLATE_TEST_CASE("boost_fiber: a put() that is cancelled has not touched its i
   CHECK(got.substr(got.size() - 4) == " all");
 }
 
-TEST_CASE_METHOD(boost_case, "boost_fiber: in a closed channel there is no room, and the item is untouched") {
+TEST_CASE_METHOD(boost_case, "boost_fiber: a closed channel refuses an item, which is untouched") {
   buffered<item> of_four(4);
   unbuffered<item> of_none;
   of_four.close();
@@ -294,7 +294,7 @@ TEST_CASE_METHOD(boost_case, "boost_fiber: in a closed channel there is no room,
   CHECK(mine != nullptr);
 }
 
-TEMPLATE_TEST_CASE("boost_fiber: what a sender had in its hands when the channel was closed, it gives back", "",
+TEMPLATE_TEST_CASE("boost_fiber: a sender returns the item that it still held when the channel was closed", "",
                    buffered<int>, unbuffered<int>) {
   made<TestType> made;
   std::string flushed, refused;
@@ -318,7 +318,7 @@ TEMPLATE_TEST_CASE("boost_fiber: what a sender had in its hands when the channel
   CHECK_FALSE(twice.has_value());
 }
 
-TEST_CASE_METHOD(boost_case, "boost_fiber: a sender does not go before the channel has its last item") {
+TEST_CASE_METHOD(boost_case, "boost_fiber: a sender's destructor waits until the channel has its last item") {
   unbuffered<int> channel;
   run([&] {
     auto sending = spawn([&] {
@@ -338,7 +338,7 @@ TEST_CASE_METHOD(boost_case, "boost_fiber: a sender does not go before the chann
 }
 
 TEST_CASE_METHOD(boost_case,
-                 "boost_fiber: flush() tells of an item that was not sent, also once somebody has it back") {
+                 "boost_fiber: flush() reports an item that was not sent, also after the item was returned") {
   buffered<int> channel(2);
   run([&] {
     sender items(channel);
@@ -359,7 +359,7 @@ TEST_CASE_METHOD(boost_case,
         "failed: the queue was shut down, 2, failed: the queue was shut down, failed: the queue was shut down");
 }
 
-TEST_CASE_METHOD(boost_case, "boost_fiber: what cannot be copied goes with the push of a closed unbuffered channel") {
+TEST_CASE_METHOD(boost_case, "boost_fiber: a move-only item is lost with the push of a closed unbuffered channel") {
   unbuffered<std::unique_ptr<int>> channel;
   run([&] {
     sender items(channel);
@@ -386,7 +386,7 @@ TEST_CASE_METHOD(boost_case, "boost_fiber: a closed unbuffered channel is empty,
   CHECK(happened == "failed: the queue was shut down, failed: the queue was shut down");
 }
 
-TEST_CASE_METHOD(boost_case, "boost_fiber: a sender that goes after its loop waits without using the processor") {
+TEST_CASE_METHOD(boost_case, "boost_fiber: a sender destroyed after its loop waits without using processor time") {
   buffered<int> channel(2);
   std::optional<sender<buffered<int>>> items;
   run([&] {

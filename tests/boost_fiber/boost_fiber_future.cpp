@@ -34,7 +34,7 @@ using fibers::testing::neighbour;
 namespace boost_fiber = fibers::boost_fiber;
 namespace this_task = fibers::this_task;
 
-TEST_CASE_METHOD(boost_case, "boost_fiber: get() of a future gives its value, however it came") {
+TEST_CASE_METHOD(boost_case, "boost_fiber: get() of a future returns its value, however it was set") {
   run([&] {
     auto future = boost::fibers::async([] { return std::make_unique<int>(7); });
     note(std::to_string(*boost_fiber::get(future)));
@@ -61,7 +61,7 @@ TEST_CASE_METHOD(boost_case, "boost_fiber: get() of a future gives its value, ho
   CHECK(happened == "7, taken, the same, returned, failed: no, allall, 8");
 }
 
-TEST_CASE_METHOD(boost_case, "boost_fiber: a future without a state, and a promise that goes") {
+TEST_CASE_METHOD(boost_case, "boost_fiber: a future without a state, and a broken promise, are errors") {
   run([&] {
     boost::fibers::future<int> none;
     try {
@@ -83,7 +83,7 @@ TEST_CASE_METHOD(boost_case, "boost_fiber: a future without a state, and a promi
   CHECK(happened == "uninitialized, broken");
 }
 
-TEST_CASE_METHOD(boost_case, "boost_fiber: a task that is cancelled has taken nothing, and the future is valid") {
+TEST_CASE_METHOD(boost_case, "boost_fiber: a cancelled task has taken nothing, and the future stays valid") {
   run([&] {
     promise<int> promised;
     auto future = promised.get_future();
@@ -113,7 +113,7 @@ TEST_CASE_METHOD(boost_case, "boost_fiber: a pending request is thrown though th
   CHECK(happened == "cancelled, returned 3, cancelled");
 }
 
-TEST_CASE_METHOD(boost_case, "boost_fiber: a future that was cancelled, moved and thrown away leaves nothing behind") {
+TEST_CASE_METHOD(boost_case, "boost_fiber: a future that was cancelled, moved and destroyed leaves nothing behind") {
   promise<std::string> promised;
   run([&] {
     auto future = promised.get_future();
@@ -153,7 +153,7 @@ TEST_CASE_METHOD(boost_case, "boost_fiber: many waits for one future, most of th
   CHECK(happened == "1, 4, 4, none");
 }
 
-TEST_CASE_METHOD(boost_case, "boost_fiber: a future whose time is up is late, and then it is there") {
+TEST_CASE_METHOD(boost_case, "boost_fiber: a future whose wait times out can be fetched later") {
   run([&] {
     promise<int> promised;
     auto future = promised.get_future();
@@ -165,7 +165,7 @@ TEST_CASE_METHOD(boost_case, "boost_fiber: a future whose time is up is late, an
   CHECK(happened == "failed, returned 9");
 }
 
-TEST_CASE_METHOD(boost_case, "boost_fiber: the value and the cancellation race, and each wins sometimes", "[race]") {
+TEST_CASE_METHOD(boost_case, "boost_fiber: the value races the cancellation, and each wins sometimes", "[race]") {
   std::set<std::string> winners;
   for (int i = 0; i < 100'000 && winners.size() < 2; ++i) {
     run([&] {
@@ -186,7 +186,7 @@ TEST_CASE_METHOD(boost_case, "boost_fiber: the value and the cancellation race, 
   CHECK(winners == std::set<std::string>{"cancelled", "returned 1"});
 }
 
-TEST_CASE_METHOD(boost_case, "boost_fiber: futures in groups, races and shields") {
+TEST_CASE_METHOD(boost_case, "boost_fiber: futures work in groups, races and shields") {
   run([&] {
     promise<int> never;
     auto slow = never.get_future();
@@ -231,7 +231,7 @@ TEST_CASE_METHOD(boost_case, "boost_fiber: a destructor waits for a future while
   CHECK(out == "returned 5");
 }
 
-TEST_CASE("boost_fiber: get() does not stop the loop, though other threads look at the future", "[race]") {
+TEST_CASE("boost_fiber: get() does not block the loop, though other threads access the future", "[race]") {
   std::atomic<bool> over = false;
   long refused = 0, got = 0;
   promise<int> promised;
@@ -263,7 +263,7 @@ TEST_CASE("boost_fiber: get() does not stop the loop, though other threads look 
   CHECK(refused == 0);
 }
 
-TEST_CASE("boost_fiber: a thread ends soon though the promise it no longer waits for is never kept") {
+TEST_CASE("boost_fiber: a thread ends soon though a promise that it no longer waits for is never kept") {
   promise<int> promised;
   auto future = promised.get_future();
   std::string out;
@@ -281,7 +281,7 @@ TEST_CASE("boost_fiber: a thread ends soon though the promise it no longer waits
   CHECK(out.starts_with("failed: timed out"));
 }
 
-TEST_CASE_METHOD(boost_case, "boost_fiber: who comes back to a future that nobody waited for finds its value") {
+TEST_CASE_METHOD(boost_case, "boost_fiber: a second wait for a future finds the value that arrived between the waits") {
   promise<int> promised;
   auto future = promised.get_future();
   fibers::run([&] {  // in real time: the Boost fiber in the task's place leaves meanwhile
@@ -297,7 +297,7 @@ TEST_CASE_METHOD(boost_case, "boost_fiber: who comes back to a future that nobod
 
 // --- call ---
 
-TEST_CASE_METHOD(boost_case, "boost_fiber: call() gives what the call gives, and the task's neighbours go on") {
+TEST_CASE_METHOD(boost_case, "boost_fiber: call() returns what its callable returns, and other tasks run meanwhile") {
   boost::fibers::mutex mutex;
   run([&] {
     auto beside = spawn([&] { note("beside"); });
@@ -315,7 +315,7 @@ TEST_CASE_METHOD(boost_case, "boost_fiber: call() gives what the call gives, and
   CHECK(happened == "beside, 5, failed: no, moved, the same, failed: fibers: ");
 }
 
-TEST_CASE_METHOD(boost_case, "boost_fiber: a call has as much stack as a task") {
+TEST_CASE_METHOD(boost_case, "boost_fiber: a call has a stack of the size of a task's") {
   long sum = 0;
   auto const deep = [&] {
     volatile char room[200 * 1024];
@@ -329,7 +329,7 @@ TEST_CASE_METHOD(boost_case, "boost_fiber: a call has as much stack as a task") 
   CHECK(sum == 2 * 400);
 }
 
-TEST_CASE_METHOD(boost_case, "boost_fiber: a call cannot be cut short, and the request arrives after it") {
+TEST_CASE_METHOD(boost_case, "boost_fiber: a call cannot be cancelled, and the request is delivered after it") {
   run([&] {
     bool go = false;
     auto calling = spawn([&] {
@@ -351,7 +351,7 @@ TEST_CASE_METHOD(boost_case, "boost_fiber: a call cannot be cut short, and the r
   CHECK(happened == "waits, returned 1, cancelled");
 }
 
-TEST_CASE_METHOD(boost_case, "boost_fiber: a call that takes a stop_token is told of the request") {
+TEST_CASE_METHOD(boost_case, "boost_fiber: a call that takes a stop_token is notified of the request") {
   run([&] {
     auto calling = spawn([&] {
       return boost_fiber::call([](std::stop_token stop) {

@@ -30,8 +30,7 @@ using fibers::testing::on_a_thread;
 namespace boost_fiber = fibers::boost_fiber;
 namespace this_task = fibers::this_task;
 
-TEST_CASE_METHOD(boost_case,
-                 "boost_fiber: a Boost fiber waits for tasks of its own thread, and gets what came of them") {
+TEST_CASE_METHOD(boost_case, "boost_fiber: a Boost fiber waits for tasks of its own thread, and gets their outcomes") {
   event go;
   task_handle<int> works;
   task_handle<std::string> fails;
@@ -64,7 +63,8 @@ TEST_CASE_METHOD(boost_case,
   CHECK(happened == "returned 5, returned 5, failed: no, asked, returned, cancelled: by a neighbour");
 }
 
-TEST_CASE_METHOD(boost_case, "boost_fiber: a Boost fiber of another thread does so, and after the loop is over too") {
+TEST_CASE_METHOD(boost_case,
+                 "boost_fiber: a Boost fiber of another thread waits for tasks, also after the loop has ended") {
   std::atomic<bool> ready = false;
   task_handle<int> handle;
   std::string during, after;
@@ -87,7 +87,8 @@ TEST_CASE_METHOD(boost_case, "boost_fiber: a Boost fiber of another thread does 
   CHECK(after == "returned 6");
 }
 
-TEST_CASE_METHOD(boost_case, "boost_fiber: a Boost fiber that lets a task go stops alone until the task has ended") {
+TEST_CASE_METHOD(boost_case,
+                 "boost_fiber: a Boost fiber that destroys a task<> suspends alone until the task has ended") {
   auto const slow_to_end = [&] {
     try {
       sleep_for(1h);
@@ -154,7 +155,7 @@ TEST_CASE_METHOD(boost_case, "boost_fiber: several Boost fibers wait for one tas
   CHECK(sum == 10);
 }
 
-TEST_CASE("boost_fiber: who waits for a task that is given up in a deadlock is told") {
+TEST_CASE("boost_fiber: a Boost fiber that waits for a task abandoned in a deadlock gets an error") {
   task_handle<> handle;
   std::string ended;
   neighbour waiting([&] {
@@ -183,7 +184,7 @@ TEST_CASE("boost_fiber: who waits for a task that is given up in a deadlock is t
   CHECK(ended == "failed: deadlock");
 }
 
-TEST_CASE_METHOD(boost_case, "boost_fiber: within a task or a callback such a wait says what to do instead") {
+TEST_CASE_METHOD(boost_case, "boost_fiber: in a task or a callback such a wait says what to do instead") {
   std::string in_task, in_callback;
   fibers::run([&] {
     auto task = spawn([] {});
@@ -197,11 +198,11 @@ TEST_CASE_METHOD(boost_case, "boost_fiber: within a task or a callback such a wa
   CHECK(in_callback.find("a callback, which must not wait") != std::string::npos);
 }
 
-TEST_CASE_METHOD(boost_case, "boost_fiber: an empty handle is no task to wait for") {
+TEST_CASE_METHOD(boost_case, "boost_fiber: waiting for an empty handle is refused") {
   CHECK(how([] { boost_fiber::wait(task_handle<int>()); }).find("empty") != std::string::npos);
 }
 
-TEST_CASE("boost_fiber: a task ends while a Boost fiber of another thread begins to wait, both ways round", "[race]") {
+TEST_CASE("boost_fiber: a task ends while a Boost fiber of another thread begins to wait, in either order", "[race]") {
   std::set<bool> was_done;
   for (int i = 0; i < 100'000 && was_done.size() < 2; ++i) {
     std::atomic<bool> ready = false;

@@ -55,7 +55,7 @@ std::string rethrow(std::string const& name, Wait wait) {
 
 // --- a wait with a deadline may swallow a wake-up ---
 
-TEST_CASE("boost_fiber, trap: a wait with a deadline says that it timed out though it was woken in time") {
+TEST_CASE("boost_fiber, trap: a Boost wait with a deadline reports a timeout though it was woken in time") {
   boost::fibers::mutex mutex;
   boost::fibers::condition_variable changed;
   auto status = boost::fibers::cv_status::no_timeout;
@@ -70,7 +70,7 @@ TEST_CASE("boost_fiber, trap: a wait with a deadline says that it timed out thou
   CHECK(status == boost::fibers::cv_status::timeout);
 }
 
-TEST_CASE("boost_fiber, trap: a task that was given what it waited for in time has it, however late it runs") {
+TEST_CASE("boost_fiber, trap: a task that was handed its result in time has it, however late it runs") {
   event given;
   std::string ended;
   neighbour giver([&] {
@@ -84,7 +84,7 @@ TEST_CASE("boost_fiber, trap: a task that was given what it waited for in time h
 
 // --- who wakes may touch the sleeper's thread after it has ended ---
 
-TEST_CASE("boost_fiber, trap: a thread may end at once when its Boost fiber was told of a task's end") {
+TEST_CASE("boost_fiber, trap: a thread may end at once after its Boost fiber was notified of a task's end") {
   // Boost.Fiber's notifier still rings at the sleeping thread when that runs already. The address sanitizer sees it if
   // boost_fiber::wait() does not wait for the notifier.
   std::atomic<int> told = 0;
@@ -107,7 +107,7 @@ TEST_CASE("boost_fiber, trap: a thread may end at once when its Boost fiber was 
   CHECK(told == 300);
 }
 
-TEST_CASE("boost_fiber, trap: a thread may end at once when its loop was woken by another thread") {
+TEST_CASE("boost_fiber, trap: a thread may end at once after its loop was woken by another thread") {
   for (int i = 0; i < 300; ++i) {
     event go;
     std::atomic<bool> begun = false;
@@ -127,7 +127,7 @@ TEST_CASE("boost_fiber, trap: a thread may end at once when its loop was woken b
 // --- the state of exceptions ---
 
 #if BOOST_VERSION < 108800
-TEST_CASE("boost_fiber, trap: of two Boost fibers that wait in handlers, one throws on what the other caught") {
+TEST_CASE("boost_fiber, trap: of two Boost fibers that wait in handlers, one rethrows what the other caught") {
   std::string first, second;
   {
     neighbour const a([&] { first = rethrow("first", [] { boost::this_fiber::yield(); }); });
@@ -142,7 +142,7 @@ TEST_CASE("boost_fiber, trap: of two Boost fibers that wait in handlers, one thr
 }
 #endif
 
-TEST_CASE("boost_fiber, trap: a task throws on what it caught, whatever its neighbours have caught meanwhile") {
+TEST_CASE("boost_fiber, trap: a task rethrows what it caught, whatever other fibers have caught meanwhile") {
   std::string first, second;
   int handlers = 0;
   event others;
@@ -166,7 +166,7 @@ TEST_CASE("boost_fiber, trap: a task throws on what it caught, whatever its neig
   CHECK(second == "failed: second");
 }
 
-TEST_CASE("boost_fiber, trap: a Boost fiber throws on what it caught, whatever tasks have caught meanwhile") {
+TEST_CASE("boost_fiber, trap: a Boost fiber rethrows what it caught, whatever tasks have caught meanwhile") {
   std::string beside, in_task;
   event go;
   neighbour waits_in_handler([&] {
@@ -188,7 +188,7 @@ TEST_CASE("boost_fiber, trap: a Boost fiber throws on what it caught, whatever t
   CHECK(beside == "failed: a neighbour's");
 }
 
-TEST_CASE("boost_fiber, trap: a task that is unwinding while neighbours throw counts its own exceptions only") {
+TEST_CASE("boost_fiber, trap: a task that unwinds while other fibers throw counts only its own exceptions") {
   struct waits_in_destructor {
     int& uncaught;
     ~waits_in_destructor() {
@@ -218,7 +218,7 @@ TEST_CASE("boost_fiber, trap: a task that is unwinding while neighbours throw co
 
 // --- a task stops its Boost fiber itself ---
 
-TEST_CASE("boost_fiber, trap: a task that sleeps as a Boost fiber holds up its own loop, and not its neighbours") {
+TEST_CASE("boost_fiber, trap: a task that sleeps as a Boost fiber blocks its own loop, and not other fibers") {
   std::string order;
   int steps = 0;
   neighbour const beside([&] {
@@ -234,7 +234,7 @@ TEST_CASE("boost_fiber, trap: a task that sleeps as a Boost fiber holds up its o
   CHECK(order == "slept other ");
 }
 
-TEST_CASE("boost_fiber, trap: another loop of the thread goes on meanwhile, and both are sound after it") {
+TEST_CASE("boost_fiber, trap: another loop of the thread continues meanwhile, and both are intact after it") {
   std::string order;
   event slept;
   neighbour second([&] {
@@ -259,7 +259,7 @@ TEST_CASE("boost_fiber, trap: another loop of the thread goes on meanwhile, and 
 
 // --- Boost fibers change threads ---
 
-TEST_CASE("boost_fiber, trap: a loop whose Boost fiber changes its thread ends the program, and says what to do") {
+TEST_CASE("boost_fiber, trap: a loop whose Boost fiber migrates to another thread aborts with advice") {
   auto const death = fibers::testing::in_child([] {
     // Two threads share their Boost fibers, and soon one takes the loop's that the other had.
     auto const share = [] {
@@ -278,7 +278,7 @@ TEST_CASE("boost_fiber, trap: a loop whose Boost fiber changes its thread ends t
   CHECK(death.text.find("was moved to another thread") != std::string::npos);
 }
 
-TEST_CASE("boost_fiber, trap: a Boost fiber without a loop may change its thread while it waits for a task to end") {
+TEST_CASE("boost_fiber, trap: a Boost fiber without a loop may migrate while it waits for a task to end") {
   auto const death = fibers::testing::in_child([] {
     std::mutex mutex;
     fibers::task<void> offered;
@@ -323,7 +323,7 @@ TEST_CASE("boost_fiber, trap: a Boost fiber without a loop may change its thread
   CHECK(death.with(7));
 }
 
-TEST_CASE("boost_fiber, trap: the main fiber of a thread stays there, also if that shares its Boost fibers") {
+TEST_CASE("boost_fiber, trap: the main fiber of a thread stays on it, also under work sharing") {
   std::atomic<bool> over = false;
   std::thread other([&] {
     boost::fibers::use_scheduling_algorithm<boost::fibers::algo::shared_work>(true);

@@ -22,7 +22,7 @@ unsigned level(cancel_state& state) {
 
 }  // namespace
 
-TEST_CASE("cancel_state: begins with nothing") {
+TEST_CASE("cancel_state: begins empty") {
   cancel_state state;
   CHECK_FALSE(state.deliverable());
   CHECK(state.count() == 0);
@@ -41,7 +41,7 @@ TEST_CASE("cancel_state: a request is thrown once, and stays counted") {
   CHECK(state.count() == 1);
 }
 
-TEST_CASE("cancel_state: requests that meet one that is pending are thrown with it, as the last of them", "[TASK-29]") {
+TEST_CASE("cancel_state: requests that meet a pending one are thrown with it, as the last of them", "[TASK-29]") {
   cancel_state state;
   request(state, "a");
   request(state, "b");
@@ -71,7 +71,7 @@ TEST_CASE("cancel_state: after one was thrown the next is thrown again") {
   CHECK(state.count() == 2);
 }
 
-TEST_CASE("cancel_state: uncancel to 0 drops what is pending, not before and not below 0") {
+TEST_CASE("cancel_state: uncancel to 0 drops the pending request, not before and not below 0") {
   cancel_state state;
   request(state);
   request(state);
@@ -84,7 +84,7 @@ TEST_CASE("cancel_state: uncancel to 0 drops what is pending, not before and not
   CHECK(state.deliver().message() == "again");
 }
 
-TEST_CASE("cancel_state: uncancel does not take back what a withdrawn wait will throw") {
+TEST_CASE("cancel_state: uncancel does not withdraw what a withdrawn wait will throw") {
   cancel_state state;
   request(state, "a");
   state.reserve();
@@ -93,7 +93,7 @@ TEST_CASE("cancel_state: uncancel does not take back what a withdrawn wait will 
   CHECK(state.deliver().message() == "a");
 }
 
-TEST_CASE("cancel_state: the level of a scope that is entered counts what was thrown, not what is pending") {
+TEST_CASE("cancel_state: the level of an entered scope counts thrown requests, not pending ones") {
   cancel_state state;
   request(state);
   CHECK(level(state) == 0);
@@ -107,7 +107,7 @@ TEST_CASE("cancel_state: the level of a scope that is entered counts what was th
   CHECK(level(state) == 1);
 }
 
-TEST_CASE("cancel_state: what was delivered can be made pending again, for the scopes that are still there") {
+TEST_CASE("cancel_state: a delivered request can be made pending again, for the scopes that still exist") {
   cancel_state state;
   auto const before = state.deliveries();
   state.restore(before);
@@ -125,7 +125,7 @@ TEST_CASE("cancel_state: what was delivered can be made pending again, for the s
   CHECK(state.deliver().message().empty());
 }
 
-TEST_CASE("cancel_state: a scope that is left takes back its own request, pending or delivered, and no other") {
+TEST_CASE("cancel_state: a scope that is left withdraws its own request, pending or delivered, and no other") {
   bool const delivered = GENERATE(false, true);
   bool const swallowed_before = GENERATE(false, true);
   CAPTURE(delivered, swallowed_before);
@@ -157,7 +157,7 @@ TEST_CASE("cancel_state: of a scope's request and one from outside, the latter i
   CHECK(state.count() >= 1);
 }
 
-TEST_CASE("cancel_state: a delivery that is restored is dropped with its scope") {
+TEST_CASE("cancel_state: a restored delivery is dropped with its scope") {
   cancel_state state;
   request(state);
   state.deliver();  // swallowed long ago
@@ -173,7 +173,7 @@ TEST_CASE("cancel_state: a delivery that is restored is dropped with its scope")
   CHECK(state.count() == 1);
 }
 
-TEST_CASE("cancel_state: while exceptions unwind the stack, only scopes that were entered since are served") {
+TEST_CASE("cancel_state: during unwinding only scopes that were entered since it began are served") {
   cancel_state state;
   cancel_scope before, since;
   state.enter(before, 0);
@@ -192,7 +192,7 @@ TEST_CASE("cancel_state: while exceptions unwind the stack, only scopes that wer
   CHECK(state.deliver().message() == "outside");
 }
 
-TEST_CASE("cancel_state: a request that the running task made of itself is known until it is delivered") {
+TEST_CASE("cancel_state: a request that the running task made of itself is recorded until it is delivered") {
   cancel_state state;
   state.post(state.outermost(), {}, true);
   CHECK(state.cancelled_itself());
@@ -265,7 +265,7 @@ TEST_CASE("cancel_state: a stop token belongs to the scope in which it was taken
   }
 }
 
-TEST_CASE("cancel_state: a shield holds requests from outside back until it is gone") {
+TEST_CASE("cancel_state: a shield keeps requests from outside pending until it closes") {
   cancel_state state;
   cancel_frame shield;
   state.open(shield, 0);
@@ -277,7 +277,7 @@ TEST_CASE("cancel_state: a shield holds requests from outside back until it is g
   CHECK(state.deliver().message() == "outside");
 }
 
-TEST_CASE("cancel_state: what was pending before a shield waits behind it, too") {
+TEST_CASE("cancel_state: a shield keeps requests pending that were pending before") {
   cancel_state state;
   request(state, "before");
   cancel_frame shield;
@@ -287,7 +287,7 @@ TEST_CASE("cancel_state: what was pending before a shield waits behind it, too")
   CHECK(state.deliver().message() == "before");
 }
 
-TEST_CASE("cancel_state: a scope inside a shield is served at once, and sees nothing of what waits outside") {
+TEST_CASE("cancel_state: a scope inside a shield is served at once, and sees no pending request from outside") {
   cancel_state state;
   cancel_frame shield;
   state.open(shield, 0);
@@ -304,7 +304,7 @@ TEST_CASE("cancel_state: a scope inside a shield is served at once, and sees not
   CHECK(state.deliver().message() == "outside");
 }
 
-TEST_CASE("cancel_state: a shield that closes takes back what was asked for inside it") {
+TEST_CASE("cancel_state: a shield that closes withdraws the requests made inside it") {
   cancel_state state;
   cancel_frame shield;
   state.open(shield, 0);
@@ -330,7 +330,7 @@ TEST_CASE("cancel_state: shields nest, and only the innermost frame is served") 
   CHECK(state.count() == 1);
 }
 
-TEST_CASE("cancel_state: uncancel without a frame takes the innermost that has a count") {
+TEST_CASE("cancel_state: uncancel without a frame withdraws from the innermost that has a count") {
   cancel_state state;
   request(state, "outside");
   cancel_frame shield;

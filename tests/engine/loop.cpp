@@ -59,13 +59,13 @@ void run_with(std::unique_ptr<parker> how_to_sleep, F main, clock_kind clock = c
 
 }  // namespace
 
-TEST_CASE("loop: sleeps as run() was told to") {
+TEST_CASE("loop: sleeps with the parker that run() was given") {
   int parks = 0;
   run_with(std::make_unique<spy>([&] { ++parks; }), [] { fibers::sleep_for(1ms); });
   CHECK(parks > 0);
 }
 
-TEST_CASE("loop: sleeps in another way from when that is chosen, and the old way's wakers are no danger") {
+TEST_CASE("loop: sleeps with a new parker from when it is set, and wakers of the old one do no harm") {
   int parks = 0;
   bool none_at_first = false;
   parker* chosen = nullptr;
@@ -82,7 +82,7 @@ TEST_CASE("loop: sleeps in another way from when that is chosen, and the old way
   CHECK_THROWS_WITH(fibers::detail::chosen_parker(here), ContainsSubstring("call it inside of fibers::run"));
 }
 
-TEST_CASE("loop: while another thread wakes it all the time its parker may change, and no wake-up is lost") {
+TEST_CASE("loop: its parker may change while another thread wakes it continuously, and no wake-up is lost") {
   for (int round = 0; round < 200; ++round) {
     fibers::run([&] {
       auto& self = fibers::detail::this_task_state(here);
@@ -101,7 +101,7 @@ TEST_CASE("loop: while another thread wakes it all the time its parker may chang
   }
 }
 
-TEST_CASE("loop: one that was given no parker asks the thread's newest source for one") {
+TEST_CASE("loop: a loop without a parker asks the thread's newest source for one") {
   auto const parker_chosen = [] {
     bool chosen = false;
     fibers::run([&] { chosen = fibers::detail::chosen_parker() != nullptr; });
@@ -121,7 +121,7 @@ TEST_CASE("loop: one that was given no parker asks the thread's newest source fo
   CHECK_FALSE(parker_chosen());
 }
 
-TEST_CASE("loop: one that was given a parker asks no source, and no other thread's loop does") {
+TEST_CASE("loop: a loop with a parker asks no source, and neither does another thread's loop") {
   static constinit int asked = 0;
   parker_source const source([]() -> std::unique_ptr<parker> {
     ++asked;
@@ -165,7 +165,7 @@ TEST_CASE("loop: while one is absent from its thread another runs there, each in
   CHECK(seen == "inner begins@0, inner ends@5, outer@0.002, task@0.002");
 }
 
-TEST_CASE("loop: in virtual time a parker that is busy is waited for, and else time jumps") {
+TEST_CASE("loop: in virtual time a busy parker is waited for, otherwise time jumps") {
   record seen;
   auto host = std::make_unique<spy>([] {});
   host->busy_ = [&] { return !seen.contains("short"); };
@@ -183,7 +183,7 @@ TEST_CASE("loop: in virtual time a parker that is busy is waited for, and else t
   CHECK(std::chrono::steady_clock::now() - before >= 1ms);
 }
 
-TEST_CASE("loop: in virtual time what comes from outside is waited for, and is no deadlock") {
+TEST_CASE("loop: in virtual time an external event is waited for, and is no deadlock") {
   claim how = claim::none;
   fibers::duration passed{};
   fibers::run({.clock = clock_kind::virtual_time}, [&] {
@@ -222,7 +222,7 @@ struct operation final : fibers::detail::waiter {
 
 }  // namespace
 
-TEST_CASE("loop: a wait that is told of a request goes on, and the request stays pending") {
+TEST_CASE("loop: a wait that is notified of a request continues, and the request stays pending") {
   claim how = claim::none;
   int requests = 0;
   std::string ended;
@@ -247,7 +247,7 @@ TEST_CASE("loop: a wait that is told of a request goes on, and the request stays
   CHECK(ended == "cancelled: second");  // thrown as one, with the message of the latest
 }
 
-TEST_CASE("loop: a wait may end itself when it is told, also of another thread's request") {
+TEST_CASE("loop: a wait may end itself when it is notified, also of another thread's request") {
   bool const elsewhere = GENERATE(true, false);
   std::string ended;
   fibers::run([&] {
@@ -269,7 +269,7 @@ TEST_CASE("loop: a wait may end itself when it is told, also of another thread's
   CHECK(ended == "cancelled: enough");
 }
 
-TEST_CASE("loop: within a shield a wait is not told of a request from outside of it") {
+TEST_CASE("loop: within a shield a wait is not notified of a request from outside it") {
   int requests = -1;
   fibers::run({.clock = clock_kind::virtual_time}, [&] {
     operation* running = nullptr;

@@ -32,7 +32,7 @@ void for_ever() { fibers::sleep_for(fibers::no_timeout); }
 
 }  // namespace
 
-TEST_CASE("request: knows who asked, where, when and what for") {
+TEST_CASE("request: records the requesting task, call site, time and reason") {
   cancelled_error error;
   fibers::duration when{};
   auto const place = BOOST_CURRENT_LOCATION;
@@ -50,7 +50,7 @@ TEST_CASE("request: knows who asked, where, when and what for") {
   CHECK(fibers::detail::make_request("", cancel_origin::kind::by_hand, place).origin().task.empty());
 }
 
-TEST_CASE("request: a cycle of waits is refused where it closes, and the others end", "[TRAP-26][TASK-04]") {
+TEST_CASE("request: a cycle of waits is refused where it closes, and the other waits end", "[TRAP-26][TASK-04]") {
   std::string text;
   run_virtual([&] {
     fibers::task<void> a, b, c;
@@ -109,7 +109,7 @@ TEST_CASE("request: a plain thread cancels a task of a sleeping loop") {
   CHECK(error.origin().task.empty());
 }
 
-TEST_CASE("request: one that a thread makes as the task returns is accepted or not, and the result stands") {
+TEST_CASE("request: made by a thread as the task returns it is accepted or not, and the result stands") {
   std::atomic<fibers::task_handle<>*> target = nullptr;
   std::atomic<int> answers = 0;
   std::atomic<bool> accepted = false, stop = false;
@@ -149,7 +149,7 @@ TEST_CASE("request: one that a thread makes as the task returns is accepted or n
   CHECK(consistent);
 }
 
-TEST_CASE("request: thousands that several threads make at once are all counted, and the sleeper misses none") {
+TEST_CASE("request: thousands that several threads make at once are all counted, and the sleeping task misses none") {
   constexpr int threads = 2, each = 3000;
   std::atomic<int> accepted = 0;
   bool stop = false;
@@ -184,7 +184,7 @@ TEST_CASE("request: thousands that several threads make at once are all counted,
   CHECK(caught <= counted);
 }
 
-TEST_CASE("request: one that a thread makes reaches a busy loop at its checkpoints") {
+TEST_CASE("request: a request of another thread reaches a busy loop at its checkpoints") {
   int cancelled = 0;
   fibers::run([&] {
     for (int round = 0; round < 50; ++round) {
@@ -200,7 +200,7 @@ TEST_CASE("request: one that a thread makes reaches a busy loop at its checkpoin
   CHECK(cancelled == 50);
 }
 
-TEST_CASE("request: passes from a task of one loop to the task of another that it waits for") {
+TEST_CASE("request: forwarded from a task of one loop to the task of another for which it waits") {
   std::string inner, outer;
   fibers::task_handle<> far;
   std::atomic<bool> there = false;
@@ -238,7 +238,7 @@ TEST_CASE("request: passes from a task of one loop to the task of another that i
 
 // --- one round asks each task once ---
 
-TEST_CASE("request: one cancel asks each task of a diamond once, however many ways lead to it") {
+TEST_CASE("request: one cancel asks each task of a diamond once, however many paths lead to it") {
   constexpr std::size_t layers = 40;
   std::vector<int> asked;
   fibers::run({.clock = fibers::clock_kind::virtual_time}, [&] {
@@ -283,7 +283,7 @@ TEST_CASE("request: a group that ends asks each member of a chain of joins once"
   CHECK(asked == std::set{1});
 }
 
-TEST_CASE("request: one cancel asks a task of another loop once, though two ways lead to it") {
+TEST_CASE("request: one cancel asks a task of another loop once, though two paths lead to it") {
   std::atomic<fibers::task_handle<>*> shared = nullptr;
   std::atomic<int> asked = -1;
   std::thread other([&] {

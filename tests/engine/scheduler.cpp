@@ -49,7 +49,7 @@ std::chrono::nanoseconds cpu_time() {
 
 }  // namespace
 
-TEST_CASE("scheduler: tasks begin in the order of their spawning, after the spawner has stopped", "[TASK-01]") {
+TEST_CASE("scheduler: tasks begin in the order of their spawning, after the spawning task has suspended", "[TASK-01]") {
   texts log;
   run_virtual([&] {
     auto a = fibers::spawn([&] { log.push_back("a"); });
@@ -61,7 +61,7 @@ TEST_CASE("scheduler: tasks begin in the order of their spawning, after the spaw
   CHECK(log == texts{"main", "a", "b"});
 }
 
-TEST_CASE("scheduler: tasks that yield take turns, over many turns of the loop") {
+TEST_CASE("scheduler: tasks that yield run in turn, over many turns of the loop") {
   std::string log;
   run_virtual([&] {
     std::vector<fibers::task<void>> tasks;
@@ -109,7 +109,7 @@ TEST_CASE("scheduler: timers, threads and callbacks have their turn though tasks
   CHECK(woken);
 }
 
-TEST_CASE("scheduler: sleeps that end at one time end in the order in which they began") {
+TEST_CASE("scheduler: sleeps with one deadline end in the order in which they began") {
   std::vector<int> log;
   run_virtual([&] {
     std::vector<fibers::task<void>> tasks;
@@ -127,7 +127,7 @@ TEST_CASE("scheduler: sleeps that end at one time end in the order in which they
   CHECK(log == expected);
 }
 
-TEST_CASE("scheduler: tasks that run one after the other share a stack, the warm one") {
+TEST_CASE("scheduler: tasks that run one after the other share a stack, the one used last") {
   std::set<std::uintptr_t> pages;
   run_virtual([&] {
     for (int i = 0; i < 1000; ++i) {
@@ -157,7 +157,7 @@ TEST_CASE("scheduler: a task that never begins takes no stack") {
   CHECK(use(false) == 100);
 }
 
-TEST_CASE("scheduler: a loop that is idle uses no time of the processor") {
+TEST_CASE("scheduler: an idle loop uses no processor time") {
   std::chrono::nanoseconds used{}, passed{};
   fibers::run([&] {
     std::vector<fibers::task<void>> tasks;  // leave idle stacks behind, which are trimmed meanwhile
@@ -174,7 +174,7 @@ TEST_CASE("scheduler: a loop that is idle uses no time of the processor") {
   CHECK(used < passed / 10);
 }
 
-TEST_CASE("scheduler: a task that runs off its stack is named, and the program ends") {
+TEST_CASE("scheduler: a stack overflow names the task, and the program aborts") {
   auto const end = in_child([] {
     run_virtual([] {
       auto task = fibers::spawn("parse", [] { return recurse(1'000'000); });
@@ -186,7 +186,7 @@ TEST_CASE("scheduler: a task that runs off its stack is named, and the program e
                            ContainsSubstring("overflowed its 256 KiB stack"));
 }
 
-TEST_CASE("scheduler: main, and a task without a name, are told apart when they run off their stack") {
+TEST_CASE("scheduler: stack overflows of main and of a task without a name are distinguished") {
   auto const of_main = in_child([] { run_virtual([] { return static_cast<void>(recurse(1'000'000)); }); });
   CHECK_THAT(of_main.text, ContainsSubstring("task 'main'"));
   auto const of_task = in_child([] {
@@ -198,7 +198,7 @@ TEST_CASE("scheduler: main, and a task without a name, are told apart when they 
   CHECK_THAT(of_task.text, ContainsSubstring("task 'task-"));
 }
 
-TEST_CASE("scheduler: three loops on three threads run at once, each with its own tasks and time") {
+TEST_CASE("scheduler: three loops on three threads run concurrently, each with its own tasks and time") {
   constexpr int loops = 3, tasks = 50;
   std::vector<int> ended(loops);
   std::vector<fibers::duration> passed(loops);
@@ -251,7 +251,7 @@ TEST_CASE("scheduler: a task begins with its spawner's rounding mode, on a new s
   CHECK(thirds == std::vector{thirds[0], thirds[1], thirds[1], thirds[0], thirds[0]});
 }
 
-TEST_CASE("scheduler: a task that was spawned in one rounding mode begins in it, though the mode changes meanwhile") {
+TEST_CASE("scheduler: a task spawned in one rounding mode begins in it, though the mode changes meanwhile") {
   int seen = -1;
   run_virtual([&] {
     std::fesetround(FE_TOWARDZERO);

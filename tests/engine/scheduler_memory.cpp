@@ -114,7 +114,7 @@ TEST_CASE("scheduler: no memory for a stack fails the task that needs it, and no
   CHECK(end.text.empty());
 }
 
-TEST_CASE("scheduler: no memory for main's stack is what run() throws") {
+TEST_CASE("scheduler: no memory for main's stack is thrown by run()") {
   FIBERS_TEST_NEEDS_ITS_ADDRESS_SPACE;
   auto const end = in_child([] {
     address_space_limit const limit(64 * mebibyte);
@@ -127,7 +127,7 @@ TEST_CASE("scheduler: no memory for main's stack is what run() throws") {
   CHECK(end.with(7));
 }
 
-TEST_CASE("scheduler: each of thousands of tasks without a stack fails with bad_alloc, which says what to do") {
+TEST_CASE("scheduler: each of thousands of tasks without a stack fails with bad_alloc, whose text says what to do") {
   FIBERS_TEST_NEEDS_ITS_ADDRESS_SPACE;
   std::size_t const stack_size = GENERATE(16 * kibibyte, 1024 * kibibyte);
   // With the least, even small blocks run out: then spawn() fails, too.
@@ -161,8 +161,7 @@ TEST_CASE("scheduler: each of thousands of tasks without a stack fails with bad_
   CHECK(end.text.empty());
 }
 
-TEST_CASE(
-    "scheduler: nobody fetches the errors of thousands of tasks without a stack: each is reported, with the advice") {
+TEST_CASE("scheduler: the unfetched errors of thousands of tasks without a stack are reported, with the advice") {
   FIBERS_TEST_NEEDS_ITS_ADDRESS_SPACE;
   auto const end = in_child([] {
     std::size_t reported = 0;
@@ -206,7 +205,7 @@ TEST_CASE("scheduler: a group whose children have no stacks fails with their bad
   CHECK(end.text.empty());
 }
 
-TEST_CASE("scheduler: the memory of stacks is given back after a peak, by a busy loop as by an idle one") {
+TEST_CASE("scheduler: stack memory is released after a peak, by a busy loop as by an idle one") {
 #if defined(FIBERS_ADDRESS_SANITIZER) || defined(FIBERS_THREAD_SANITIZER) || defined(FIBERS_VALGRIND)
   SKIP("the tool needs memory for itself, and keeps what is on stacks elsewhere");
 #endif

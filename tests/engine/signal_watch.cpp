@@ -79,7 +79,7 @@ void wait_for_cancel() {
 
 }  // namespace
 
-TEST_CASE("signal: one that comes on another thread wakes a sleeping loop and cancels main", "[RUN-14][RUN-18]") {
+TEST_CASE("signal: on another thread it wakes a sleeping loop and cancels main", "[RUN-14][RUN-18]") {
   handlers const safe(&count);
   cancelled_error seen;
   std::thread sender;
@@ -99,7 +99,7 @@ TEST_CASE("signal: one that comes on another thread wakes a sleeping loop and ca
   CHECK(seen.message() == "signal " + std::to_string(SIGUSR1));
 }
 
-TEST_CASE("signal: main is cancelled though it only yields", "[RUN-13]") {
+TEST_CASE("signal: cancels a main that only yields", "[RUN-13]") {
   handlers const safe(&count);
   int yields = 0;
   CHECK(run_interrupted(in_virtual_time({SIGUSR1}), [&] {
@@ -112,7 +112,7 @@ TEST_CASE("signal: main is cancelled though it only yields", "[RUN-13]") {
   CHECK(yields < 200);
 }
 
-TEST_CASE("signal: main is cancelled in a busy loop with checkpoints, soon", "[RUN-13][TRAP-29]") {
+TEST_CASE("signal: soon cancels a main in a busy loop with checkpoints", "[RUN-13][TRAP-29]") {
   handlers const safe(&count);
   int rounds = 0;
   CHECK(run_interrupted(in_virtual_time({SIGUSR1}), [&] {
@@ -122,7 +122,7 @@ TEST_CASE("signal: main is cancelled in a busy loop with checkpoints, soon", "[R
   CHECK(rounds < 200);
 }
 
-TEST_CASE("signal: passes through get() to the task that main waits for", "[RUN-14]") {
+TEST_CASE("signal: forwarded through get() to the task for which main waits", "[RUN-14]") {
   handlers const safe(&count);
   bool cancelled = false;
   CHECK(run_interrupted(in_virtual_time({SIGUSR1}), [&] {
@@ -140,7 +140,7 @@ TEST_CASE("signal: passes through get() to the task that main waits for", "[RUN-
   CHECK(cancelled);
 }
 
-TEST_CASE("signal: a wait is not sat out, be it in virtual time", "[RUN-18]") {
+TEST_CASE("signal: ends a wait at once, also in virtual time", "[RUN-18]") {
   handlers const safe(&count);
   fibers::duration waited{};
   run_interrupted(in_virtual_time({SIGUSR1}), [&] {
@@ -155,7 +155,7 @@ TEST_CASE("signal: a wait is not sat out, be it in virtual time", "[RUN-18]") {
   CHECK(waited == 0s);
 }
 
-TEST_CASE("signal: a main that somebody else has cancelled, too, ends cancelled and not interrupted", "[RUN-15]") {
+TEST_CASE("signal: a main that another task has cancelled, too, ends cancelled and not interrupted", "[RUN-15]") {
   handlers const safe(&count);
   CHECK(run_interrupted(in_virtual_time({SIGUSR1}), [] {
           fibers::this_task::cancel();
@@ -165,7 +165,7 @@ TEST_CASE("signal: a main that somebody else has cancelled, too, ends cancelled 
         }) == -1);
 }
 
-TEST_CASE("signal: one that comes after main was cancelled and has ended interrupts nothing", "[RUN-15]") {
+TEST_CASE("signal: after main was cancelled and has ended, it interrupts nothing", "[RUN-15]") {
   handlers const safe(&count);
   bool raised = false;
   CHECK(run_interrupted(in_virtual_time({SIGUSR1}), [&] {
@@ -181,7 +181,7 @@ TEST_CASE("signal: one that comes after main was cancelled and has ended interru
   CHECK(raised);
 }
 
-TEST_CASE("signal: one that comes after main has returned leaves its result", "[RUN-17]") {
+TEST_CASE("signal: after main has returned, it leaves the result", "[RUN-17]") {
   handlers const safe(&count);
   auto const result = fibers::run(in_virtual_time({SIGUSR1}), [] {
     fibers::spawn([] {
@@ -205,7 +205,7 @@ TEST_CASE("signal: a main that catches its cancellation returns its value", "[RU
   CHECK(result == 5);
 }
 
-TEST_CASE("signal: a main that takes the request back and passes the cancellation on was interrupted", "[RUN-14]") {
+TEST_CASE("signal: a main that withdraws the request and rethrows the cancellation was interrupted", "[RUN-14]") {
   handlers const safe(&count);
   CHECK(run_interrupted(in_virtual_time({SIGUSR1}), [] {
           std::raise(SIGUSR1);
@@ -229,7 +229,7 @@ TEST_CASE("signal: a main that fails throws its error", "[RUN-02]") {
                     "no");
 }
 
-TEST_CASE("signal: the second one does what it did before, at once", "[RUN-16][TRAP-29]") {
+TEST_CASE("signal: the second one does what it did before run(), at once", "[RUN-16][TRAP-29]") {
   SECTION("a handler of the program's own") {
     handlers const safe(&count);
     std::vector<int> counts;
@@ -325,7 +325,7 @@ TEST_CASE("signal: two loops may watch different signals, and each cancels its o
   CHECK(handled == 0);
 }
 
-TEST_CASE("signal: a second loop cannot watch one that is watched, and disturbs nothing") {
+TEST_CASE("signal: a second loop cannot watch a watched signal, and disturbs nothing") {
   handlers const safe(&count);
   std::string text;
   handler left = nullptr;
@@ -348,8 +348,7 @@ TEST_CASE("signal: a second loop cannot watch one that is watched, and disturbs 
   CHECK_FALSE(ran);
 }
 
-TEST_CASE("signal: numbers that are no signals, or cannot be caught, are refused and leave nothing behind",
-          "[RUN-19]") {
+TEST_CASE("signal: numbers that are not signals, or cannot be caught, are refused without effect", "[RUN-19]") {
   handlers const safe(&count);
   for (int const bad : {0, -1, 65, 1000, SIGKILL, SIGSTOP, 32 /* the C library's own */}) {
     bool ran = false;
@@ -363,7 +362,7 @@ TEST_CASE("signal: numbers that are no signals, or cannot be caught, are refused
   CHECK(fibers::run(watching({SIGUSR1}), [] { return 5; }) == 5);
 }
 
-TEST_CASE("signal: one that is given twice is watched once") {
+TEST_CASE("signal: a duplicate signal is watched once") {
   handlers const safe(&count);
   CHECK(run_interrupted(in_virtual_time({SIGUSR1, SIGUSR1}), [] {
           std::raise(SIGUSR1);
@@ -409,7 +408,7 @@ TEST_CASE("signal: from the end of main on each does what it did before", "[RUN-
   }
 }
 
-TEST_CASE("signal: one that is caught but comes too late to cancel main does what it did before") {
+TEST_CASE("signal: one that is caught but arrives too late to cancel main does what it did before") {
   handlers const safe(&count);
   CHECK(
       fibers::run(watching({SIGUSR1}), [] {
@@ -419,7 +418,7 @@ TEST_CASE("signal: one that is caught but comes too late to cancel main does wha
   CHECK(handled == 1);
 }
 
-TEST_CASE("signal: one whose request main has not reached when it returns does what it did before") {
+TEST_CASE("signal: one whose request is pending when main returns does what it did before") {
   handlers const safe(&count);
   CHECK(fibers::run(in_virtual_time({SIGUSR1}), [] {
           fibers::event ready;
@@ -435,7 +434,7 @@ TEST_CASE("signal: one whose request main has not reached when it returns does w
   CHECK(handled == 1);
 }
 
-TEST_CASE("signal: one that comes as main ends interrupts it or does what it did before, and none is left behind") {
+TEST_CASE("signal: one that arrives as main ends interrupts it or does what it did before, and none is left behind") {
   handlers const safe(&count);
   std::atomic<int> rounds = 0;
   std::atomic<bool> stop = false;

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
 #include <fibers/detail/engine/request.hpp>
-#include <fibers/detail/engine/request.hpp>
 #include <fibers/detail/engine/suspend.hpp>
 #include <fibers/run.hpp>
 #include <fibers/task.hpp>
@@ -16,9 +15,9 @@ using namespace std::chrono_literals;
 using Catch::Matchers::ContainsSubstring;
 using fibers::clock_kind;
 using fibers::detail::claim;
+using fibers::detail::plain_waiter;
 using fibers::detail::suspend;
 using fibers::detail::task_state;
-using fibers::detail::plain_waiter;
 
 namespace {
 
@@ -45,7 +44,7 @@ std::string what_of(F function) {
 
 }  // namespace
 
-TEST_CASE("suspend: outside of a task everything that needs one is refused, with advice") {
+TEST_CASE("suspend: functions that need a task are refused outside one, with advice") {
   CHECK(fibers::detail::running_task() == nullptr);
   CHECK_THROWS_AS(fibers::this_task::yield(), fibers::invalid_state_error);
   CHECK_THROWS_WITH(fibers::sleep_for(1s),
@@ -60,7 +59,7 @@ TEST_CASE("suspend: outside of a task everything that needs one is refused, with
   CHECK_THAT(in_callback, ContainsSubstring("a callback runs between tasks"));
 }
 
-TEST_CASE("suspend: returns once it was claimed and woken, and says by which claim") {
+TEST_CASE("suspend: returns once it was claimed and woken, with the kind of claim") {
   std::vector<claim> claims;
   run_virtual([&] {
     for (claim const reason : {claim::notified, claim::closed}) {
@@ -75,7 +74,8 @@ TEST_CASE("suspend: returns once it was claimed and woken, and says by which cla
   CHECK(claims == std::vector{claim::notified, claim::closed});
 }
 
-TEST_CASE("suspend: a wait that was claimed before the request keeps its result, and the request stays", "[TASK-34]") {
+TEST_CASE("suspend: a wait that was claimed before the request keeps its result, and the request stays pending",
+          "[TASK-34]") {
   claim how{};
   std::string next, order;
   run_virtual([&] {
@@ -151,7 +151,7 @@ TEST_CASE("suspend: a wait that holds requests is not withdrawn") {
   CHECK(next == "cancelled: later");
 }
 
-TEST_CASE("suspend: while the stack is unwound nothing is thrown, and the request stays pending") {
+TEST_CASE("suspend: during unwinding nothing is thrown, and the request stays pending") {
   fibers::duration slept{};
   std::string outcome, next;
   run_virtual([&] {

@@ -55,7 +55,7 @@ task_state& state_of(fibers::detail::task_base const& task) { return *task_acces
 
 }  // namespace
 
-TEST_CASE("task_state: goes from created to running, suspended, ready and finished") {
+TEST_CASE("task_state: the states are created, running, suspended, ready and finished") {
   std::vector<stage> seen;
   run_virtual([&] {
     fibers::task<void> task;
@@ -76,7 +76,7 @@ TEST_CASE("task_state: goes from created to running, suspended, ready and finish
   CHECK(seen == std::vector{stage::created, stage::running, stage::suspended, stage::ready, stage::finished});
 }
 
-TEST_CASE("task_state: observers are told of the end in their order, and not once they are off") {
+TEST_CASE("task_state: observers are notified of the end in order, and not after their removal") {
   std::string log;
   recorder a('a', log), b('b', log), c('c', log), late('d', log);
   bool late_on = true;
@@ -96,7 +96,7 @@ TEST_CASE("task_state: observers are told of the end in their order, and not onc
   CHECK_FALSE(late_on);
 }
 
-TEST_CASE("task_state: its name is the one given last, else made of its number") {
+TEST_CASE("task_state: the name is the latest one given, otherwise made of its number") {
   std::string number, unnamed, named, renamed;
   run_virtual([&] {
     auto task = fibers::spawn([] {});
@@ -112,21 +112,21 @@ TEST_CASE("task_state: its name is the one given last, else made of its number")
   CHECK(renamed == unnamed);
 }
 
-TEST_CASE("task_state: an exception is described by what it says, or by its type") {
+TEST_CASE("task_state: an exception is described by its text, or by its type") {
   CHECK(description(std::runtime_error("disk full")) == "disk full");
   CHECK(description(fibers::cancelled_error("stop")) == "cancelled: stop");
   CHECK_THAT(description(odd::exception{}), ContainsSubstring("odd::exception"));
   CHECK(description(5) == "an exception of type int");
 }
 
-TEST_CASE("task_state: without a hook stderr hears of what nobody fetched: the task, its place and the error") {
+TEST_CASE("task_state: without a hook stderr names the task, its call site and an unfetched error") {
   auto const end = in_child(
       [] { run_virtual([] { fibers::spawn("parse", [] { throw std::runtime_error("disk full"); }).detach(); }); });
   CHECK(end.with(0));
   CHECK_THAT(end.text, ContainsSubstring("task 'parse' (spawned at task_state.cpp:") && ContainsSubstring("disk full"));
 }
 
-TEST_CASE("task_state: a hook that fails itself does no harm, and stderr hears of both errors") {
+TEST_CASE("task_state: a hook that throws does no harm, and stderr shows both errors") {
   auto const end = in_child([] {
     fibers::run({.clock = fibers::clock_kind::virtual_time,
                  .on_unhandled = [](std::string const&, std::exception_ptr) { throw std::runtime_error("hook"); }},
@@ -136,7 +136,7 @@ TEST_CASE("task_state: a hook that fails itself does no harm, and stderr hears o
   CHECK_THAT(end.text, ContainsSubstring("on_unhandled itself failed: hook") && ContainsSubstring("disk full"));
 }
 
-TEST_CASE("task_state: an outcome that somebody looked at is not reported") {
+TEST_CASE("task_state: a fetched outcome is not reported") {
   std::vector<std::string> reported;
   fibers::run({.clock = fibers::clock_kind::virtual_time,
                .on_unhandled = [&](std::string const& task, std::exception_ptr) { reported.push_back(task); }},
@@ -152,7 +152,7 @@ TEST_CASE("task_state: an outcome that somebody looked at is not reported") {
   CHECK(reported == std::vector<std::string>{"forgotten"});
 }
 
-TEST_CASE("task_state: a body that ends its thread aborts the program, and the last line on stderr says which") {
+TEST_CASE("task_state: a body that ends its thread aborts the program, and the last line on stderr names the task") {
   auto const end =
       in_child([] { run_virtual([] { fibers::spawn("leaver", [] { ::pthread_exit(nullptr); }).wait(); }); });
   CHECK(end.by(SIGABRT));

@@ -14,9 +14,9 @@
 
 using fibers::clock_kind;
 using fibers::detail::claim;
+using fibers::detail::simple_waiter;
 using fibers::detail::spinlock;
 using fibers::detail::wait_list;
-using fibers::detail::simple_waiter;
 
 namespace {
 
@@ -164,7 +164,7 @@ TEST_CASE("wait_list: cancelled waiters leave an empty list, whatever the order"
   CHECK(empty);
 }
 
-TEST_CASE("wait_list: an item that a thread gives while another cancels goes to the waiter or stays, never both") {
+TEST_CASE("wait_list: an item that a thread hands off while another cancels goes to the waiter or stays, never both") {
   box shared;
   std::atomic<fibers::task_handle<>*> to_cancel = nullptr;
   std::atomic<int> gives = 0, given = 0, cancels = 0;

@@ -37,7 +37,7 @@ TEST_CASE("waiter: exactly one claim succeeds, and its reason stays") {
   CHECK(w.claimed() == claim::cancelled);
 }
 
-TEST_CASE("waiter: of two threads that claim at once one wins, whichever it is") {
+TEST_CASE("waiter: of two threads that claim at once exactly one succeeds") {
   std::atomic<waiter*> shared = nullptr;
   std::atomic<bool> stop = false, other_won = false;
   std::atomic<int> begun = 0, answers = 0;

@@ -71,7 +71,8 @@ std::string text(std::vector<outcome<int>> const& outcomes) {
 
 // --- results ---
 
-TEST_CASE_METHOD(virtual_time, "gather of callables: all run at once, results in their order", "[GA-01][GA-09]") {
+TEST_CASE_METHOD(virtual_time, "gather of callables: all run concurrently, with results in their order",
+                 "[GA-01][GA-09]") {
   run([&] {
     auto const [one, two, three] = gather(sleeper(2), sleeper(3), sleeper(1));
     seen(text(std::vector{one, two, three}));
@@ -81,7 +82,7 @@ TEST_CASE_METHOD(virtual_time, "gather of callables: all run at once, results in
   CHECK(seen == "231@3, 231@6, returned 2; returned 1@8");
 }
 
-TEST_CASE_METHOD(virtual_time, "gather of callables: different results, none, references, what cannot be copied") {
+TEST_CASE_METHOD(virtual_time, "gather of callables: results may differ in type, be void, references or move-only") {
   run([&] {
     int target = 0;
     auto const results = gather([] { return 5; }, [] {}, [&]() -> int& { return target; },
@@ -95,7 +96,7 @@ TEST_CASE_METHOD(virtual_time, "gather of callables: different results, none, re
   CHECK(seen == "21@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "gather of callables: outcomes of different kinds", "[GA-04]") {
+TEST_CASE_METHOD(virtual_time, "gather of callables: outcomes may differ in type", "[GA-04]") {
   run([&] {
     int target = 3;
     auto const results = gather(
@@ -112,7 +113,7 @@ TEST_CASE_METHOD(virtual_time, "gather of callables: outcomes of different kinds
   CHECK(seen == "returned 5@1, returned@1, returned 3@1, returned 7@1, failed: no@1, 1@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "gather of callables: of none gives nothing", "[GA-07]") {
+TEST_CASE_METHOD(virtual_time, "gather of callables: of no callable returns nothing", "[GA-07]") {
   run([&] {
     seen(std::to_string(gather(std::vector<number_maker>()).size()));
     seen(std::to_string(gather(return_exceptions, std::vector<number_maker>()).size()));
@@ -120,8 +121,7 @@ TEST_CASE_METHOD(virtual_time, "gather of callables: of none gives nothing", "[G
   CHECK(seen == "0@0, 0@0");
 }
 
-TEST_CASE_METHOD(virtual_time,
-                 "gather of callables: takes any range, also for one pass, and moves what is given away") {
+TEST_CASE_METHOD(virtual_time, "gather of callables: takes any range, also a single-pass one, and moves from rvalues") {
   run([&] {
     std::list<number_maker> const kept{sleeper(1), sleeper(2)};
     seen(text(gather(kept)));
@@ -147,7 +147,7 @@ TEST_CASE("gather of callables: without a loop it is an error", "[GA-09]") {
   CHECK_THROWS_WITH(gather(std::vector<number_maker>{sleeper(1)}), ContainsSubstring("running task"));
 }
 
-TEST_CASE_METHOD(virtual_time, "gather of callables: nested, as deep as one likes", "[GA-20]") {
+TEST_CASE_METHOD(virtual_time, "gather of callables: may be nested to any depth", "[GA-20]") {
   run([&] {
     std::function<int(int)> const sum = [&](int depth) {
       if (depth == 0) return 1;
@@ -161,7 +161,7 @@ TEST_CASE_METHOD(virtual_time, "gather of callables: nested, as deep as one like
 
 // --- errors ---
 
-TEST_CASE_METHOD(virtual_time, "gather of callables: the first error comes out, once the others have been ended",
+TEST_CASE_METHOD(virtual_time, "gather of callables: the first error is thrown, after the others have been ended",
                  "[GA-02][GA-03][TRAP-08]") {
   run([&] {
     seen(how([&] { gather(failing(1), [&] { seen(how([] { slow_to_end(2)(); })), throw cancelled_error(); }); }));
@@ -194,14 +194,15 @@ TEST_CASE_METHOD(virtual_time, "gather of callables: later errors are not lost",
   unfetched.clear();
 }
 
-TEST_CASE_METHOD(virtual_time, "gather of callables: errors as results: nobody is cancelled for them", "[GA-04]") {
+TEST_CASE_METHOD(virtual_time, "gather of callables: an error as a result cancels no other callable", "[GA-04]") {
   run([&] {
     seen(text(gather(return_exceptions, std::vector<number_maker>{failing(1), sleeper(3), failing(2, "later")})));
   });
   CHECK(seen == "failed: no; returned 3; failed: later@3");
 }
 
-TEST_CASE_METHOD(virtual_time, "gather of callables: one that is cancelled comes out when all have ended", "[GA-05]") {
+TEST_CASE_METHOD(virtual_time, "gather of callables: a callable that is cancelled is thrown when all have ended",
+                 "[GA-05]") {
   run([&] {
     seen(how([] { gather([] { throw cancelled_error("one"); }, sleeper(2)); }));
     seen(std::to_string(this_task::cancelling()));
@@ -209,7 +210,7 @@ TEST_CASE_METHOD(virtual_time, "gather of callables: one that is cancelled comes
   CHECK(seen == "cancelled: one@2, 0@2");
 }
 
-TEST_CASE_METHOD(virtual_time, "gather of callables: one that is cancelled is a result", "[GA-06]") {
+TEST_CASE_METHOD(virtual_time, "gather of callables: a cancelled callable is a result", "[GA-06]") {
   run([&] {
     seen(text(gather(return_exceptions,
                      std::vector<number_maker>{[]() -> int { throw cancelled_error("one"); }, sleeper(2)})));
@@ -219,7 +220,7 @@ TEST_CASE_METHOD(virtual_time, "gather of callables: one that is cancelled is a 
 
 // --- the caller is cancelled ---
 
-TEST_CASE_METHOD(virtual_time, "gather of callables: cancelled, it ends all of them before it goes on",
+TEST_CASE_METHOD(virtual_time, "gather of callables: if cancelled, it ends all of them before it returns",
                  "[GA-11][GA-16][GA-17][TRAP-07][TRAP-09]") {
   bool const as_results = GENERATE(false, true);
   CAPTURE(as_results);
@@ -238,7 +239,8 @@ TEST_CASE_METHOD(virtual_time, "gather of callables: cancelled, it ends all of t
   CHECK(seen == "cancelled: enough@3");
 }
 
-TEST_CASE_METHOD(virtual_time, "gather of callables: cancelled, and all swallow that: a cancellation nevertheless",
+TEST_CASE_METHOD(virtual_time,
+                 "gather of callables: if cancelled, and all swallow that, it throws cancelled_error nevertheless",
                  "[GA-18]") {
   bool const as_results = GENERATE(false, true);
   CAPTURE(as_results);
@@ -259,7 +261,8 @@ TEST_CASE_METHOD(virtual_time, "gather of callables: cancelled, and all swallow 
   CHECK(seen == "cancelled: enough@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "gather of callables: cancelled, and clean-up fails: the error, then the cancellation",
+TEST_CASE_METHOD(virtual_time,
+                 "gather of callables: if cancelled, and clean-up fails, it throws the error, then the cancellation",
                  "[GA-19]") {
   run([&] {
     auto caller = spawn([&] {
@@ -273,7 +276,8 @@ TEST_CASE_METHOD(virtual_time, "gather of callables: cancelled, and clean-up fai
   CHECK(seen == "failed: clean-up@3, cancelled@3");
 }
 
-TEST_CASE_METHOD(virtual_time, "gather of callables: cancelled, with errors as results: clean-up that fails is one",
+TEST_CASE_METHOD(virtual_time,
+                 "gather of callables: if cancelled, with errors as results, an error of clean-up is a result",
                  "[GA-19]") {
   run([&] {
     auto caller = spawn([&] { gather(return_exceptions, slow_to_end(1, "clean-up"), slow_to_end(2)); });
@@ -284,7 +288,8 @@ TEST_CASE_METHOD(virtual_time, "gather of callables: cancelled, with errors as r
   CHECK(seen == "cancelled: enough@3");
 }
 
-TEST_CASE_METHOD(virtual_time, "gather of callables: cancelled when all are done: it gives its results", "[GA-14]") {
+TEST_CASE_METHOD(virtual_time, "gather of callables: if cancelled when all are done, it returns its results",
+                 "[GA-14]") {
   run([&] {
     auto caller = spawn([&] {
       auto const [one] = gather(sleeper(1));
@@ -324,8 +329,7 @@ TEST_CASE_METHOD(virtual_time, "gather of callables: a pending request is thrown
         "cancelled: mine@0");
 }
 
-TEST_CASE_METHOD(virtual_time,
-                 "gather of callables: cut by a timeout, which waits for clean-up; shielded, it is not cut") {
+TEST_CASE_METHOD(virtual_time, "gather of callables: a timeout ends it and waits for clean-up; a shield protects it") {
   run([&] {
     seen(how([] { fibers::with_timeout(1s, [] { gather(slow_to_end(1), slow_to_end(2)); }); }).substr(0, 17));
     auto caller = spawn([&] {

@@ -53,7 +53,7 @@ std::string text(std::vector<outcome<int>> const& outcomes) {
 
 // --- results ---
 
-TEST_CASE_METHOD(virtual_time, "gather: results stand in the order of the arguments", "[GA-01]") {
+TEST_CASE_METHOD(virtual_time, "gather: results are in the order of the arguments", "[GA-01]") {
   run([&] {
     std::vector<task<int>> tasks;
     for (int const each : {2, 3, 1}) tasks.push_back(sleeper(each));
@@ -65,7 +65,7 @@ TEST_CASE_METHOD(virtual_time, "gather: results stand in the order of the argume
   CHECK(seen == "231@3, returned 2; returned 3; returned 1@3, 21@5");
 }
 
-TEST_CASE_METHOD(virtual_time, "gather: of tasks with different results, or none") {
+TEST_CASE_METHOD(virtual_time, "gather: tasks may differ in their result types, or have no result") {
   run([&] {
     int target = 0;
     auto const reference = spawn([&]() -> int& { return target; });
@@ -81,7 +81,7 @@ TEST_CASE_METHOD(virtual_time, "gather: of tasks with different results, or none
   CHECK(seen == "21five@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "gather: outcomes of tasks with different results, or none", "[GA-04]") {
+TEST_CASE_METHOD(virtual_time, "gather: outcomes of tasks may differ in type, or have no value", "[GA-04]") {
   run([&] {
     auto const results = gather(return_exceptions, spawn([] { return 5; }), spawn([] {}), failing(1),
                                 spawn([] { return std::make_unique<int>(7); }));
@@ -94,7 +94,7 @@ TEST_CASE_METHOD(virtual_time, "gather: outcomes of tasks with different results
   CHECK(seen == "returned 5@1, returned@1, failed: no@1, returned 7@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "gather: of nothing gives nothing, at once", "[GA-07]") {
+TEST_CASE_METHOD(virtual_time, "gather: of nothing returns nothing, at once", "[GA-07]") {
   run([&] {
     static_assert(std::is_same_v<decltype(gather()), std::tuple<>>);
     static_assert(std::is_same_v<decltype(gather(return_exceptions)), std::tuple<>>);
@@ -106,7 +106,7 @@ TEST_CASE_METHOD(virtual_time, "gather: of nothing gives nothing, at once", "[GA
   CHECK(seen == "0@0, 0@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "gather: a task given several times stands at each of its places", "[GA-10]") {
+TEST_CASE_METHOD(virtual_time, "gather: a task given several times is at each of its positions", "[GA-10]") {
   run([&] {
     auto const one = sleeper(1), two = sleeper(2);
     seen(text(gather(std::vector{one.handle(), two.handle(), one.handle()})));
@@ -117,7 +117,7 @@ TEST_CASE_METHOD(virtual_time, "gather: a task given several times stands at eac
   CHECK(seen == "121@2, returned 2; returned 1; returned 2@2, 2@2");
 }
 
-TEST_CASE_METHOD(virtual_time, "gather: all done on entry: complete at once", "[GA-20]") {
+TEST_CASE_METHOD(virtual_time, "gather: if all tasks are done on entry it is complete at once", "[GA-20]") {
   run([&] {
     std::vector<task<int>> tasks;
     for (int const each : {1, 2}) tasks.push_back(sleeper(each));
@@ -129,7 +129,7 @@ TEST_CASE_METHOD(virtual_time, "gather: all done on entry: complete at once", "[
   CHECK(seen == "12@2, other@2");
 }
 
-TEST_CASE_METHOD(virtual_time, "gather: takes any range of tasks or handles, also for one pass") {
+TEST_CASE_METHOD(virtual_time, "gather: takes any range of tasks or handles, also a single-pass one") {
   run([&] {
     std::list<task<int>> tasks;
     for (int const each : {2, 1}) tasks.push_back(sleeper(each));
@@ -141,7 +141,7 @@ TEST_CASE_METHOD(virtual_time, "gather: takes any range of tasks or handles, als
   CHECK(seen == "2@2, 0123@5");
 }
 
-TEST_CASE_METHOD(virtual_time, "gather: a result that cannot be copied is moved out, once") {
+TEST_CASE_METHOD(virtual_time, "gather: a move-only result is moved out, once") {
   run([&] {
     std::vector<task<std::unique_ptr<int>>> tasks;
     tasks.push_back(spawn([] { return std::make_unique<int>(5); }));
@@ -151,7 +151,7 @@ TEST_CASE_METHOD(virtual_time, "gather: a result that cannot be copied is moved 
   CHECK(seen == "5@0, failed: fibers: the result of this task was moved @0");
 }
 
-TEST_CASE_METHOD(virtual_time, "gather: an argument that cannot be used leaves the others alone", "[GA-13]") {
+TEST_CASE_METHOD(virtual_time, "gather: an unusable argument leaves the other tasks alone", "[GA-13]") {
   run([&] {
     auto const one = sleeper(1);
     seen(how([&] { gather(one, task_handle<int>()); }).substr(0, 44));
@@ -164,7 +164,7 @@ TEST_CASE_METHOD(virtual_time, "gather: an argument that cannot be used leaves t
 
 // --- errors ---
 
-TEST_CASE_METHOD(virtual_time, "gather: the first error comes out at once, and the others go on",
+TEST_CASE_METHOD(virtual_time, "gather: the first error is thrown at once, and the others continue",
                  "[GA-02][GA-03][TRAP-08]") {
   run([&] {
     auto const good = sleeper(3), bad = failing(1), worse = failing(2, "ignored");
@@ -177,13 +177,14 @@ TEST_CASE_METHOD(virtual_time, "gather: the first error comes out at once, and t
   CHECK(seen == "failed: no@1, 00@1, returned 3@3, returned@3");
 }
 
-TEST_CASE_METHOD(virtual_time, "gather: temporaries end with the statement, in which they are cancelled",
+TEST_CASE_METHOD(virtual_time, "gather: temporary tasks end with the statement, in which they are cancelled",
                  "[GA-03][TRAP-08]") {
   run([&] { seen(how([&] { gather(failing(1), spawn([&] { seen(how([] { sleep_for(9s); })); })); })); });
   CHECK(seen == "cancelled@1, failed: no@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "gather: of several that have failed before, the first in the list counts", "[GA-02]") {
+TEST_CASE_METHOD(virtual_time, "gather: of several tasks that have failed before, the first in the list counts",
+                 "[GA-02]") {
   run([&] {
     std::vector<task<int>> tasks;
     tasks.push_back(sleeper(9));
@@ -196,7 +197,7 @@ TEST_CASE_METHOD(virtual_time, "gather: of several that have failed before, the 
   CHECK(seen == "failed: listed first@3");
 }
 
-TEST_CASE_METHOD(virtual_time, "gather: errors as results: waits for all", "[GA-04]") {
+TEST_CASE_METHOD(virtual_time, "gather: with errors as results, it waits for all", "[GA-04]") {
   run([&] {
     std::vector<task<int>> tasks;
     tasks.push_back(sleeper(2));
@@ -207,7 +208,8 @@ TEST_CASE_METHOD(virtual_time, "gather: errors as results: waits for all", "[GA-
   CHECK(seen == "returned 2; failed: no; returned 3@3");
 }
 
-TEST_CASE_METHOD(virtual_time, "gather: one that is cancelled ends it, and the waiter knows it was not asked itself",
+TEST_CASE_METHOD(virtual_time,
+                 "gather: a cancelled task ends it, and the caller knows that it was not cancelled itself",
                  "[GA-05][TASK-39]") {
   run([&] {
     auto const one = sleeper(9), two = sleeper(2);
@@ -222,7 +224,7 @@ TEST_CASE_METHOD(virtual_time, "gather: one that is cancelled ends it, and the w
   CHECK(seen == "cancelled: one@1, 00@1, returned 2@2");
 }
 
-TEST_CASE_METHOD(virtual_time, "gather: one that is cancelled is a result, and the rest is waited for", "[GA-06]") {
+TEST_CASE_METHOD(virtual_time, "gather: a cancelled task is a result, and the rest is waited for", "[GA-06]") {
   run([&] {
     std::vector<task<int>> tasks;
     tasks.push_back(sleeper(9));
@@ -236,7 +238,7 @@ TEST_CASE_METHOD(virtual_time, "gather: one that is cancelled is a result, and t
   CHECK(seen == "cancelled: one; returned 2@2");
 }
 
-TEST_CASE_METHOD(virtual_time, "gather: an error that comes after it is over is for who fetches it, else reported",
+TEST_CASE_METHOD(virtual_time, "gather: an error after gather has returned can be fetched, otherwise it is reported",
                  "[GA-12]") {
   run([&] {
     auto const one = failing(1);

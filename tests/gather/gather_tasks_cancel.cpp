@@ -44,7 +44,7 @@ task<int> answering(std::string answer, int seconds) {
 
 }  // namespace
 
-TEST_CASE_METHOD(virtual_time, "gather: cancelled, it passes that on to every task", "[GA-11]") {
+TEST_CASE_METHOD(virtual_time, "gather: if cancelled, it forwards the request to every task", "[GA-11]") {
   run([&] {
     auto const inner = sleeper(9);
     auto const outer = spawn([&] { return inner.handle().get(); });
@@ -62,7 +62,7 @@ TEST_CASE_METHOD(virtual_time, "gather: cancelled, it passes that on to every ta
   CHECK(seen == "1@1, cancelled: enough@1, 11@1, 11@1, 11@1, 10@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "gather: cancelled when all are done: it gives its results", "[GA-14]") {
+TEST_CASE_METHOD(virtual_time, "gather: if cancelled when all are done, it returns its results", "[GA-14]") {
   run([&] {
     auto const one = sleeper(1);
     auto caller = spawn([&] {
@@ -76,7 +76,8 @@ TEST_CASE_METHOD(virtual_time, "gather: cancelled when all are done: it gives it
   CHECK(seen == "1@1, cancelled: late@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "gather: cancelled, with errors as results: the cancellation comes out, not the list",
+TEST_CASE_METHOD(virtual_time,
+                 "gather: if cancelled, with errors as results, it throws the cancellation and returns no list",
                  "[GA-15][GA-17][TRAP-07]") {
   run([&] {
     auto const quick = answering("goes", 0), slow = answering("goes", 2);
@@ -89,7 +90,9 @@ TEST_CASE_METHOD(virtual_time, "gather: cancelled, with errors as results: the c
   CHECK(seen == "cancelled: enough@3, 11@3");
 }
 
-TEST_CASE_METHOD(virtual_time, "gather: cancelled, without: the first that has ended is enough", "[GA-16][TRAP-09]") {
+TEST_CASE_METHOD(virtual_time,
+                 "gather: if cancelled, without errors as results, it returns with the first task that has ended",
+                 "[GA-16][TRAP-09]") {
   run([&] {
     auto const quick = answering("goes", 1), slow = answering("goes", 3);
     auto caller = spawn([&] { gather(slow, quick); });
@@ -103,7 +106,8 @@ TEST_CASE_METHOD(virtual_time, "gather: cancelled, without: the first that has e
   CHECK(seen == "cancelled: enough@2, 0@2, slow@4");
 }
 
-TEST_CASE_METHOD(virtual_time, "gather: cancelled, and all swallow that: a cancellation nevertheless", "[GA-18]") {
+TEST_CASE_METHOD(virtual_time, "gather: if cancelled, and all swallow that, it throws cancelled_error nevertheless",
+                 "[GA-18]") {
   bool const as_results = GENERATE(false, true);
   CAPTURE(as_results);
   run([&] {
@@ -123,7 +127,8 @@ TEST_CASE_METHOD(virtual_time, "gather: cancelled, and all swallow that: a cance
   CHECK(seen == "cancelled: enough@3, returned 3@3");
 }
 
-TEST_CASE_METHOD(virtual_time, "gather: cancelled, and clean-up fails first: that error, or the cancellation",
+TEST_CASE_METHOD(virtual_time,
+                 "gather: if cancelled, and clean-up fails first, it throws that error, or the cancellation",
                  "[GA-19][TRAP-09]") {
   bool const as_results = GENERATE(false, true);
   CAPTURE(as_results);
@@ -145,7 +150,7 @@ TEST_CASE_METHOD(virtual_time, "gather: cancelled, and clean-up fails first: tha
   CHECK(seen == (as_results ? "cancelled: enough@3" : "failed: clean-up@2"));
 }
 
-TEST_CASE_METHOD(virtual_time, "gather: cancelled again, it passes that on again", "[GA-11][TRAP-16]") {
+TEST_CASE_METHOD(virtual_time, "gather: if cancelled again, it forwards that again", "[GA-11][TRAP-16]") {
   run([&] {
     auto const one = answering("swallows", 50), two = answering("goes", 50);
     auto caller = spawn([&] { gather(return_exceptions, one, two); });
@@ -159,7 +164,7 @@ TEST_CASE_METHOD(virtual_time, "gather: cancelled again, it passes that on again
   CHECK(seen == "cancelled: second@2, 22@2");
 }
 
-TEST_CASE_METHOD(virtual_time, "gather: a pending request is thrown before anything else, and reaches nobody",
+TEST_CASE_METHOD(virtual_time, "gather: a pending request is thrown before anything else, and is not forwarded",
                  "[TASK-37]") {
   run([&] {
     auto const one = sleeper(1);
@@ -175,7 +180,7 @@ TEST_CASE_METHOD(virtual_time, "gather: a pending request is thrown before anyth
   CHECK(seen == "cancelled: mine@0, cancelled: mine@0, 0@0, cancelled: mine@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "gather: cut by a timeout around it, which reaches the tasks") {
+TEST_CASE_METHOD(virtual_time, "gather: a timeout around it reaches the tasks") {
   run([&] {
     auto const one = sleeper(5), two = sleeper(6);
     seen(how([&] { fibers::with_timeout(1s, [&] { gather(one, two); }); }).substr(0, 17));
@@ -185,7 +190,7 @@ TEST_CASE_METHOD(virtual_time, "gather: cut by a timeout around it, which reache
   CHECK(seen == "failed: timed out@1, 11@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "gather: in a shield nothing from outside reaches the tasks") {
+TEST_CASE_METHOD(virtual_time, "gather: in a shield no request from outside reaches the tasks") {
   run([&] {
     auto const one = sleeper(5);
     auto caller = spawn([&] {
@@ -215,7 +220,8 @@ TEST_CASE_METHOD(virtual_time, "gather: tasks that gather each other end when on
   CHECK(seen == "1@1, 11@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "gather: who waits for tasks that gather each other can be cancelled, and so can they") {
+TEST_CASE_METHOD(virtual_time,
+                 "gather: a task that waits for tasks that gather each other can be cancelled, and so can they") {
   run([&] {
     std::vector<task_handle<>> all(2);
     auto first = spawn([&] { gather(std::vector{all[1]}); });
@@ -232,7 +238,7 @@ TEST_CASE_METHOD(virtual_time, "gather: who waits for tasks that gather each oth
   CHECK(seen == "cancelled@2, cancelled@2, cancelled@2, cancelled@2");
 }
 
-TEST_CASE_METHOD(virtual_time, "gather: who waits for tasks that gather each other can be given up by its owner") {
+TEST_CASE_METHOD(virtual_time, "gather: an owner can destroy a task that waits for tasks that gather each other") {
   run([&] {
     std::vector<task_handle<>> all(2);
     auto first = spawn([&] { gather(std::vector{all[1]}); });
@@ -246,7 +252,7 @@ TEST_CASE_METHOD(virtual_time, "gather: who waits for tasks that gather each oth
   CHECK(seen == "cancelled@1, cancelled@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "gather: in a deadlock the waiter is told") {
+TEST_CASE_METHOD(virtual_time, "gather: in a deadlock the caller gets an error") {
   run([&] {
     auto const stuck = spawn([] { sleep_for(fibers::no_timeout); });
     seen(how([&] { gather(stuck); }).substr(0, 16));

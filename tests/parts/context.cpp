@@ -86,7 +86,7 @@ std::string current_exception() {
 
 }  // namespace
 
-TEST_CASE("context: a fiber goes on where it stopped, with its locals") {
+TEST_CASE("context: a fiber resumes where it was suspended, with its locals") {
   texts log;
   fiber counter([&](fiber& self) {
     for (int i = 0; i < 3; ++i) {
@@ -101,7 +101,7 @@ TEST_CASE("context: a fiber goes on where it stopped, with its locals") {
   CHECK(log == texts{"0", "outside", "1", "outside", "2", "outside", "outside"});
 }
 
-TEST_CASE("context: `throw;` after a stop in a handler throws what that fiber caught, in either order") {
+TEST_CASE("context: `throw;` after a suspension in a handler rethrows what that fiber caught, in either order") {
   texts log;
   fiber a(rethrows_after_stop("a", log)), b(rethrows_after_stop("b", log));
   a.go_on();
@@ -118,7 +118,7 @@ TEST_CASE("context: `throw;` after a stop in a handler throws what that fiber ca
   }
 }
 
-TEST_CASE("context: a fiber begun inside of a handler handles nothing, and the handler keeps its exception") {
+TEST_CASE("context: a fiber begun inside a handler handles nothing, and the handler keeps its exception") {
   std::string inside, outside;
   unsigned uncaught = 9;
   try {
@@ -139,7 +139,7 @@ TEST_CASE("context: a fiber begun inside of a handler handles nothing, and the h
   CHECK(outside == "outer");
 }
 
-TEST_CASE("context: nested handlers come back in their order") {
+TEST_CASE("context: nested handlers are restored in order") {
   texts log;
   auto const nest = [&](std::string const& name) {
     return [&log, name](fiber& self) {
@@ -166,7 +166,7 @@ TEST_CASE("context: nested handlers come back in their order") {
   CHECK(log == texts{"a2", "b2", "a1", "none", "b1", "none"});
 }
 
-TEST_CASE("context: exceptions in flight are counted per fiber, also across a stop in a destructor") {
+TEST_CASE("context: exceptions in flight are counted per fiber, also across a suspension in a destructor") {
   std::vector<int> counts;
   struct stops {
     fiber& self;
@@ -193,7 +193,7 @@ TEST_CASE("context: exceptions in flight are counted per fiber, also across a st
   CHECK(counts == std::vector{1, 0, 1, 0});
 }
 
-TEST_CASE("context: an exception is thrown and caught in each of many fibers between the others' stops") {
+TEST_CASE("context: many fibers throw and catch exceptions between the suspensions of the others") {
   std::vector<std::unique_ptr<fiber>> fibers;
   texts log;
   for (int i = 0; i < 20; ++i) fibers.push_back(std::make_unique<fiber>(rethrows_after_stop(std::to_string(i), log)));
@@ -204,7 +204,7 @@ TEST_CASE("context: an exception is thrown and caught in each of many fibers bet
   CHECK(log == expected);
 }
 
-TEST_CASE("context: a stack that was given back serves the next fiber") {
+TEST_CASE("context: a released stack serves the next fiber") {
   int runs = 0;
   for (int i = 0; i < 1000; ++i) {
     fiber once([&](fiber&) { ++runs; });
@@ -215,7 +215,7 @@ TEST_CASE("context: a stack that was given back serves the next fiber") {
   CHECK(pool().idle() <= 32);
 }
 
-TEST_CASE("context: floating point and saved registers survive a switch") {
+TEST_CASE("context: floating-point and saved registers survive a switch") {
   double sum = 0;
   fiber adds([&](fiber& self) {
     double a = 1.5, b = 2.25, c = 3.125;

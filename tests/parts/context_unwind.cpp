@@ -124,7 +124,7 @@ void check_step(int, siginfo_t*, void* state) {
 
 }  // namespace
 
-TEST_CASE("context: at every instruction of a switch that has unwind information, it leads to the callers") {
+TEST_CASE("context: unwind information leads to the callers at every instruction of a switch that has it") {
   FIBERS_TEST_NEEDS_SIGNALS_AT_ONCE;
   auto const end = in_child([] {
     handle(SIGTRAP, check_step);
@@ -145,7 +145,7 @@ TEST_CASE("context: at every instruction of a switch that has unwind information
 }
 #endif
 
-TEST_CASE("context: a profiler's walks survive switches, beginnings, ends and exceptions") {
+TEST_CASE("context: a profiler's stack walks survive switches, beginnings, ends and exceptions") {
   FIBERS_TEST_NEEDS_SIGNALS_AT_ONCE;
   auto const end = in_child([] {
     handle(SIGALRM, [](int, siginfo_t*, void*) { walk_stack(); });

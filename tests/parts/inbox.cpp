@@ -55,7 +55,7 @@ TEST_CASE("inbox: entries are read oldest first, each once", "[THR-17]") {
   CHECK(drain(box).empty());
 }
 
-TEST_CASE("inbox: notes for one entry come together, in the place of the first, and it is shared in once") {
+TEST_CASE("inbox: several posts of one entry are merged at the position of the first") {
   counting_parker parker;
   inbox box(parker);
   inbox_entry a, b;
@@ -69,7 +69,7 @@ TEST_CASE("inbox: notes for one entry come together, in the place of the first, 
   CHECK(drain(box) == std::vector<read_entry>{{&a, note::wake | note::request}, {&b, note::wake}});
 }
 
-TEST_CASE("inbox: a note that comes while its entry is read is a new entry") {
+TEST_CASE("inbox: a post that arrives while its entry is read is a new entry") {
   counting_parker parker;
   inbox box(parker);
   inbox_entry a;
@@ -78,7 +78,7 @@ TEST_CASE("inbox: a note that comes while its entry is read is a new entry") {
   CHECK(drain(box) == std::vector<read_entry>{{&a, note::request}});
 }
 
-TEST_CASE("inbox: nobody is unparked who does not sleep, and nobody sleeps while there is something to read") {
+TEST_CASE("inbox: only a sleeping reader is unparked, and a reader with entries does not sleep") {
   counting_parker parker;
   inbox box(parker);
   inbox_entry a;
@@ -96,7 +96,7 @@ TEST_CASE("inbox: nobody is unparked who does not sleep, and nobody sleeps while
   CHECK(box.empty());  // a drain answers the ring, too
 }
 
-TEST_CASE("inbox: no post of any thread is lost or makes the sleeper miss it, asleep or awake") {
+TEST_CASE("inbox: no post of any thread is lost or missed by the reader, asleep or awake") {
   auto const posters = GENERATE(std::size_t{1}, std::size_t{3});  // with one, nobody else wakes the loop by chance
   counting_parker parker;
   inbox box(parker);
@@ -130,7 +130,7 @@ TEST_CASE("inbox: no post of any thread is lost or makes the sleeper miss it, as
   CHECK(box.empty());
 }
 
-TEST_CASE("inbox: a ring of another thread wakes the sleeper") {
+TEST_CASE("inbox: a ring of another thread wakes the sleeping reader") {
   counting_parker parker;
   inbox box(parker);
   std::atomic<int> rings = 0;

@@ -32,7 +32,7 @@ struct alignas(128) aligned_object : from_memory {
 
 }  // namespace
 
-TEST_CASE("memory: a watch sees what is taken, and what was not given back") {
+TEST_CASE("memory: a watch sees allocations, and what was not released") {
   counting watch;
   auto one = std::make_unique<object>();
   auto other = std::make_unique<aligned_object>();
@@ -46,7 +46,7 @@ TEST_CASE("memory: a watch sees what is taken, and what was not given back") {
   CHECK(watch.outstanding() == 0);
 }
 
-TEST_CASE("memory: what a watch throws is what the taker gets, and then nothing was taken") {
+TEST_CASE("memory: an exception of a watch reaches the allocating code, and nothing was allocated") {
   counting watch;
   watch.fails_at = 2;
   auto const one = std::make_unique<object>();
@@ -57,7 +57,7 @@ TEST_CASE("memory: what a watch throws is what the taker gets, and then nothing 
   CHECK(watch.outstanding() == 1);
 }
 
-TEST_CASE("memory: of nested watches the inner one is asked, and only on its own thread; what is left counts for all") {
+TEST_CASE("memory: of nested watches the inner one is asked, on its own thread only; remaining memory counts for all") {
   counting outer;
   std::unique_ptr<object> kept;
   {

@@ -30,7 +30,7 @@ TEST_CASE("parker: an unpark before park is not lost, and counts once") {
   CHECK(parks > 0);  // the second unpark is not kept for this one
 }
 
-TEST_CASE("parker: a deadline that has passed does not sleep, be it before the clock began") {
+TEST_CASE("parker: does not sleep if the deadline has passed, even if it lies before the clock's epoch") {
   thread_parker parker;
   auto const start = std::chrono::steady_clock::now();
   parker.park(start - 1h);
@@ -39,7 +39,7 @@ TEST_CASE("parker: a deadline that has passed does not sleep, be it before the c
   CHECK(std::chrono::steady_clock::now() < start + 30s);
 }
 
-TEST_CASE("parker: sleeps until the deadline, and uses no time of the processor for it") {
+TEST_CASE("parker: sleeps until the deadline, and uses no processor time meanwhile") {
   auto const cpu = [] {
     timespec now{};
     ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
@@ -55,7 +55,7 @@ TEST_CASE("parker: sleeps until the deadline, and uses no time of the processor 
   CHECK(used < passed / 5);
 }
 
-TEST_CASE("parker: no unpark is lost, whether it comes before, while or after the other falls asleep") {
+TEST_CASE("parker: no unpark is lost, whether it comes before, while or after the other thread falls asleep") {
   thread_parker ping, pong;
   std::atomic<int> turn = 0;
   constexpr int rounds = 20'000;
@@ -86,7 +86,7 @@ TEST_CASE("parker: a signal handler may unpark") {
   CHECK(old != SIG_ERR);
 }
 
-TEST_CASE("virtual clock: moves the time of its thread, and never back") {
+TEST_CASE("virtual clock: advances the time of its thread, and never backwards") {
   virtual_clock time;
   auto const start = fibers::clock::now();
   time.move_to(start + 1h);
@@ -95,7 +95,7 @@ TEST_CASE("virtual clock: moves the time of its thread, and never back") {
   CHECK(fibers::clock::now() == start + 1h);
 }
 
-TEST_CASE("virtual clock: moves as long as one really sleeps, but not beyond the deadline") {
+TEST_CASE("virtual clock: advances as long as the real sleep, but not beyond the deadline") {
   virtual_clock time;
   auto const start = fibers::clock::now();
   auto const really = std::chrono::steady_clock::now();
@@ -117,14 +117,14 @@ TEST_CASE("virtual clock: moves as long as one really sleeps, but not beyond the
   CHECK(fibers::clock::now() == start + slept + 1ns);
 }
 
-TEST_CASE("virtual clock: a deadline that never comes, or is too far away to be a time, is none") {
+TEST_CASE("virtual clock: a deadline that never comes, or is out of range, is none") {
   virtual_clock time;
   for (auto const never : {time_point::max(), time_point::max() - 1ns}) {
     time.move_while(never, [](time_point deadline) { CHECK(deadline == time_point::max()); });
   }
 }
 
-TEST_CASE("virtual clock: when it goes, the thread has real time again") {
+TEST_CASE("virtual clock: when it is destroyed, the thread has real time again") {
   { virtual_clock const time; }
   auto const before = std::chrono::steady_clock::now();
   CHECK(fibers::clock::now() >= before);

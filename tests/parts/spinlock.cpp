@@ -21,7 +21,7 @@ void on_threads(int count, F function) {
 
 }  // namespace
 
-TEST_CASE("spinlock: one owner at a time, who sees what the last one wrote") {
+TEST_CASE("spinlock: one thread at a time owns it, and sees the writes of the previous owner") {
   spinlock lock;
   int count = 0;  // an ordinary one: only the lock keeps it whole
   on_threads(3, [&] {
@@ -33,7 +33,7 @@ TEST_CASE("spinlock: one owner at a time, who sees what the last one wrote") {
   CHECK(count == 60'000);
 }
 
-TEST_CASE("spinlock: taken before there was a second thread, it keeps that one out") {
+TEST_CASE("spinlock: acquired before a second thread exists, it excludes that thread") {
   spinlock lock;
   lock.lock();
   int value = 0, seen = 0;
@@ -54,7 +54,7 @@ TEST_CASE("spinlock: a process with a second thread is not single-threaded") {
   CHECK_FALSE(there);
 }
 
-TEST_CASE("reference_count: the last owner, and nobody else, is told so") {
+TEST_CASE("reference_count: exactly the last owner is told that it is the last") {
   reference_count owners;
   owners.add();
   owners.add();
@@ -64,7 +64,7 @@ TEST_CASE("reference_count: the last owner, and nobody else, is told so") {
   CHECK(owners.remove());
 }
 
-TEST_CASE("reference_count: of several threads exactly one is last, and sees what the others did") {
+TEST_CASE("reference_count: of several threads exactly one is last, and sees the writes of the others") {
   constexpr int owners = 3;
   for (int round = 0; round < 200; ++round) {
     struct shared {

@@ -82,7 +82,7 @@ bool has_alternate_stack() {
 
 }  // namespace
 
-TEST_CASE("stack_overflow: names the task, its place and its stack's size, and aborts") {
+TEST_CASE("stack_overflow: names the task, its call site and its stack's size, and aborts") {
   auto const kind = GENERATE(guard_kind::automatic, guard_kind::mapping);
   auto const end = in_child([kind] {
     stack_pool pool(stack_size, kind);
@@ -109,7 +109,7 @@ TEST_CASE("stack_overflow: a frame larger than a page is reported wherever it la
   CHECK_THAT(end.text, ContainsSubstring("task 'parse' (spawned at file.cpp:12) overflowed its 256 KiB stack"));
 }
 
-TEST_CASE("stack_overflow: is seen on a thread of the process as on the first") {
+TEST_CASE("stack_overflow: is detected on every thread") {
   auto const end = in_child([] {
     std::thread([] {
       stack_pool pool(stack_size);
@@ -191,7 +191,7 @@ TEST_CASE("stack_overflow: a signal that was sent does what it did before") {
         }).with(0));
 }
 
-TEST_CASE("stack_overflow: the last watch puts back the handler and the stack it found") {
+TEST_CASE("stack_overflow: the last watch restores the handler and the signal stack it found") {
   auto const end = in_child([] {
     stack_t none{};
     none.ss_flags = SS_DISABLE;
@@ -210,7 +210,7 @@ TEST_CASE("stack_overflow: the last watch puts back the handler and the stack it
   CHECK(end.with(0));
 }
 
-TEST_CASE("stack_overflow: a handler set later stays, and may go on calling ours") {
+TEST_CASE("stack_overflow: a handler set later stays, and may continue to call ours") {
   auto const end = in_child([] {
     static struct sigaction ours;
     static int calls = 0;
@@ -236,7 +236,7 @@ TEST_CASE("stack_overflow: a handler set later stays, and may go on calling ours
   CHECK_THAT(end.text, ContainsSubstring("task 'parse'"));
 }
 
-TEST_CASE("stack_overflow: a handler that mends the fault goes on doing so") {
+TEST_CASE("stack_overflow: a handler that repairs the fault still does so") {
   auto const end = in_child([] {
     static auto* const page = forbidden_page();
     ::signal(SIGSEGV, [](int) { ::mprotect(page, 1, PROT_READ | PROT_WRITE); });

@@ -114,7 +114,7 @@ TEST_CASE("stack_pool: a size is rounded up to whole pages") {
   pool.release(s);
 }
 
-TEST_CASE("stack_pool: an absurd size is refused with advice") {
+TEST_CASE("stack_pool: an excessive size is refused with advice") {
   for (std::size_t const size : {std::size_t{0}, 16 * kibibyte - 1, 1024 * 1024 * kibibyte + 1, SIZE_MAX}) {
     CHECK_THROWS_AS(stack_pool(size), std::invalid_argument);
   }
@@ -126,7 +126,7 @@ TEST_CASE("stack_pool: an absurd size is refused with advice") {
   }
 }
 
-TEST_CASE("stack_pool: the stack released last is handed out first") {
+TEST_CASE("stack_pool: the stack released last is reused first") {
   stack_pool pool(16 * kibibyte);
   auto const stacks = allocate(pool, 3);
   for (auto const i : {1u, 2u, 0u}) pool.release(stacks[i]);
@@ -134,7 +134,7 @@ TEST_CASE("stack_pool: the stack released last is handed out first") {
   for (auto const s : stacks) pool.release(s);
 }
 
-TEST_CASE("stack_pool: counts tell what is in use and what is idle") {
+TEST_CASE("stack_pool: counts the stacks in use and the idle ones") {
   stack_pool pool(16 * kibibyte);
   CHECK(pool.in_use() == 0);
   auto const stacks = allocate(pool, 5);
@@ -148,7 +148,7 @@ TEST_CASE("stack_pool: counts tell what is in use and what is idle") {
   CHECK(pool.idle() == 5);
 }
 
-TEST_CASE("stack_pool: all of a stack can be written, and below it is a guard of 64 KiB") {
+TEST_CASE("stack_pool: all of a stack is writable, and below it is a guard of 64 KiB") {
   auto const kind = GENERATE(from_range(kinds()));
   stack_pool pool(256 * kibibyte, kind);
   REQUIRE(pool.guards() == kind);
@@ -166,7 +166,7 @@ TEST_CASE("stack_pool: all of a stack can be written, and below it is a guard of
   for (auto const s : stacks) pool.release(s);
 }
 
-TEST_CASE("stack_pool: every stack has a slab of its own when it is large") {
+TEST_CASE("stack_pool: each large stack has a slab of its own") {
   stack_pool pool(64 * 1024 * kibibyte);
   for (auto const s : allocate(pool, 3)) {
     s.bottom[0] = s.top[-1] = std::byte{1};
@@ -200,7 +200,7 @@ TEST_CASE("stack_pool: guards do not run out of mappings") {
   for (auto const s : stacks) pool.release(s);
 }
 
-TEST_CASE("stack_pool: a million guarded stacks of 256 KiB", "[.][million]") {
+TEST_CASE("stack_pool: a million guarded stacks of 256 KiB fit", "[.][million]") {
   stack_pool pool(256 * kibibyte);
   if (pool.guards() != guard_kind::light) SKIP("this kernel has no MADV_GUARD_INSTALL");
   auto const stacks = allocate(pool, 1'000'000);
@@ -208,7 +208,7 @@ TEST_CASE("stack_pool: a million guarded stacks of 256 KiB", "[.][million]") {
   for (auto const s : stacks) pool.release(s);
 }
 
-TEST_CASE("stack_pool: running out changes nothing") {
+TEST_CASE("stack_pool: a failed allocation changes nothing") {
   stack_pool pool(64 * 1024 * kibibyte);
   rlimit before{};
   REQUIRE(::getrlimit(RLIMIT_AS, &before) == 0);
@@ -238,7 +238,7 @@ TEST_CASE("stack_pool: running out changes nothing") {
   pool.release(second);
 }
 
-TEST_CASE("stack_pool: trim gives back what lay idle since the last trim, half at a time") {
+TEST_CASE("stack_pool: trim releases memory that was idle since the last trim, half at a time") {
   auto const kind = GENERATE(from_range(kinds()));
   stack_pool pool(64 * kibibyte, kind);
   auto const stacks = used_and_released(pool, 8);
@@ -262,7 +262,7 @@ TEST_CASE("stack_pool: trim gives back what lay idle since the last trim, half a
   CHECK(unguarded == 0);
 }
 
-TEST_CASE("stack_pool: trim leaves alone what was in use since the last trim") {
+TEST_CASE("stack_pool: trim skips stacks that were in use since the last trim") {
   stack_pool pool(64 * kibibyte);
   auto const stacks = used_and_released(pool, 8);
   trim(pool);
@@ -275,7 +275,7 @@ TEST_CASE("stack_pool: trim leaves alone what was in use since the last trim") {
   CHECK_FALSE(has_memory(stacks[1]));
 }
 
-TEST_CASE("stack_pool: trim does not give back twice, unless the stack was used again") {
+TEST_CASE("stack_pool: trim does not release twice, unless the stack was used again") {
   stack_pool pool(64 * kibibyte);
   auto const stacks = used_and_released(pool, 2);
   while (trim(pool)) {
@@ -297,7 +297,7 @@ TEST_CASE("stack_pool: trim does not give back twice, unless the stack was used 
   CHECK(with_memory(stacks) == 0);
 }
 
-TEST_CASE("stack_pool: trim stops when its time is up, and goes on where it stopped") {
+TEST_CASE("stack_pool: trim stops when its time is up, and resumes where it stopped") {
   stack_pool pool(64 * kibibyte);
   auto const stacks = used_and_released(pool, 8);
   pool.begin_trim();
@@ -308,7 +308,7 @@ TEST_CASE("stack_pool: trim stops when its time is up, and goes on where it stop
   CHECK(with_memory(stacks) == 4);
 }
 
-TEST_CASE("stack_pool: trim leaves alone what was chosen and then used") {
+TEST_CASE("stack_pool: trim skips stacks that were chosen and then used") {
   stack_pool pool(64 * kibibyte);
   auto const stacks = used_and_released(pool, 8);
   pool.begin_trim();
@@ -318,7 +318,7 @@ TEST_CASE("stack_pool: trim leaves alone what was chosen and then used") {
   CHECK(with_memory(stacks) == 6);
 }
 
-TEST_CASE("stack_pool: trim without anything idle does nothing") {
+TEST_CASE("stack_pool: trim without idle stacks does nothing") {
   stack_pool pool(64 * kibibyte);
   CHECK_FALSE(trim(pool));
   auto const s = pool.allocate();
@@ -329,7 +329,7 @@ TEST_CASE("stack_pool: trim without anything idle does nothing") {
   pool.release(s);
 }
 
-TEST_CASE("stack_pool: is_guard knows guards from stacks and from other memory") {
+TEST_CASE("stack_pool: is_guard distinguishes guards from stacks and other memory") {
   stack_pool pool(256 * kibibyte);
   stack_pool other(256 * kibibyte);
   auto const stacks = allocate(pool, 70);  // two slabs
@@ -356,7 +356,7 @@ TEST_CASE("stack_pool: the destructor unmaps everything") {
   CHECK(left == 0);
 }
 
-TEST_CASE("stack_pool: abandoned, it leaves the slabs mapped that hold stacks in use") {
+TEST_CASE("stack_pool: an abandoned pool leaves slabs mapped that hold stacks in use") {
   std::vector<stack> stacks;
   {
     stack_pool pool(256 * kibibyte);
@@ -375,7 +375,7 @@ TEST_CASE("stack_pool: abandoned, it leaves the slabs mapped that hold stacks in
 }
 
 #ifdef FIBERS_TEST_ADDRESS_SANITIZER
-TEST_CASE("stack_pool: the address sanitizer sees the use of an idle stack, and none of a reused one") {
+TEST_CASE("stack_pool: the address sanitizer detects the use of an idle stack, and accepts a reused one") {
   stack_pool pool(64 * kibibyte);
   auto const s = pool.allocate();
   __asan_poison_memory_region(s.top - 64, 32);  // a frame that was never returned from

@@ -29,14 +29,14 @@ struct numbered : timer {
 
 }  // namespace
 
-TEST_CASE("timer_queue: an empty one is due never") {
+TEST_CASE("timer_queue: an empty queue is due never") {
   timer_queue queue;
   CHECK(queue.empty());
   CHECK(queue.next() == time_point::max());
   queue.fire_due(time_point::max());
 }
 
-TEST_CASE("timer_queue: fires what is due, earliest first, and nothing else") {
+TEST_CASE("timer_queue: fires due timers, earliest first, and no others") {
   std::vector<int> fired;
   numbered three(3, fired), one(1, fired), two(2, fired);
   timer_queue queue;
@@ -54,7 +54,7 @@ TEST_CASE("timer_queue: fires what is due, earliest first, and nothing else") {
   queue.remove(three);
 }
 
-TEST_CASE("timer_queue: equal times fire in the order in which they were armed") {
+TEST_CASE("timer_queue: timers with equal deadlines fire in the order in which they were armed") {
   std::vector<int> fired;
   numbered late(9, fired), a(1, fired), b(2, fired), c(3, fired);
   timer_queue queue;
@@ -68,7 +68,7 @@ TEST_CASE("timer_queue: equal times fire in the order in which they were armed")
   CHECK(fired == std::vector{2, 3, 1, 9});
 }
 
-TEST_CASE("timer_queue: a timer may arm and disarm others, and itself, when it fires") {
+TEST_CASE("timer_queue: a firing timer may arm and disarm others, and itself") {
   struct busy : timer {
     busy(timer_queue& q, timer& v) noexcept : timer(&act), queue(q), victim(v) {}
     static void act(timer& due) noexcept {
@@ -153,7 +153,7 @@ TEST_CASE("timer_queue: holds a million timers") {
   CHECK(std::is_sorted(fired.begin(), fired.end(), earlier));
 }
 
-TEST_CASE("timer_queue: any of those that are due can be fired alone") {
+TEST_CASE("timer_queue: any due timer can be fired alone") {
   std::vector<int> fired;
   timer_queue queue;
   numbered a(1, fired), b(2, fired), c(3, fired), later(4, fired);

@@ -127,7 +127,7 @@ std::uint64_t number_of(char const* variable, std::uint64_t otherwise) {
 
 }  // namespace
 
-TEST_CASE_METHOD(fibers::testing::virtual_time, "conservation: whatever tasks do, nothing is lost, doubled or stuck",
+TEST_CASE_METHOD(fibers::testing::virtual_time, "conservation: whatever tasks do, nothing is lost, duplicated or stuck",
                  "[TRAP-03][TRAP-04][TRAP-05][TRAP-06][TRAP-31]") {
   auto const only = number_of("FIBERS_SEED", 0);
   auto const first = only != 0 ? only : 1;

@@ -155,7 +155,7 @@ TEST_CASE("threads: a putter races its cancellation") {
   CHECK(q.size() == capacity);
 }
 
-TEST_CASE("threads: get_any is given one item, by the one queue or by the other", "[TRAP-03]") {
+TEST_CASE("threads: get_any is given one item, by either of two queues", "[TRAP-03]") {
   fibers::queue<int> a, b(0);
   int round = 0;
   CHECK(race([&] { return fibers::get_any(a, b).index() == 0 ? "from a" : "from b"; },
@@ -187,7 +187,7 @@ TEST_CASE("threads: get_any is claimed by one of two threads, and the other's it
   CHECK(conserved);
 }
 
-TEST_CASE("threads: a semaphore's permits are taken, or still there", "[TRAP-04]") {
+TEST_CASE("threads: a semaphore's permits are acquired, or still there", "[TRAP-04]") {
   fibers::semaphore s(1);
   CHECK(race([&] { s.acquire(3); }, [&] { s.release(2); },
              [&](std::string const& ending) {
@@ -198,7 +198,7 @@ TEST_CASE("threads: a semaphore's permits are taken, or still there", "[TRAP-04]
              }));
 }
 
-TEST_CASE("threads: a mutex is handed over, or free", "[TRAP-05]") {
+TEST_CASE("threads: a mutex is handed off, or free", "[TRAP-05]") {
   fibers::mutex m;
   m.try_lock();
   CHECK(race([&] { m.lock(); }, [&] { m.unlock(); },
@@ -208,7 +208,7 @@ TEST_CASE("threads: a mutex is handed over, or free", "[TRAP-05]") {
              }));
 }
 
-TEST_CASE("threads: a shared_mutex is handed over to readers and writers, or free") {
+TEST_CASE("threads: a shared_mutex is handed off to readers and writers, or free") {
   fibers::shared_mutex m;
   bool const reader = GENERATE(true, false);
   m.try_lock();
@@ -220,7 +220,7 @@ TEST_CASE("threads: a shared_mutex is handed over to readers and writers, or fre
              }));
 }
 
-TEST_CASE("threads: an event that is set lets go who waits") {
+TEST_CASE("threads: an event that is set wakes its waiters") {
   fibers::event e;
   CHECK(race([&] { e.wait(); }, [&] { e.set(); },
              [&](std::string const&) {
@@ -230,7 +230,7 @@ TEST_CASE("threads: an event that is set lets go who waits") {
              }));
 }
 
-TEST_CASE("threads: a latch that is at zero lets go who waits") {
+TEST_CASE("threads: a latch at zero wakes its waiters") {
   auto l = std::make_unique<fibers::latch>(1);
   std::vector<std::unique_ptr<fibers::latch>> old;  // the last to count down may still be there
   CHECK(race([&] { l->wait(); }, [&] { l->count_down(); },
@@ -241,7 +241,7 @@ TEST_CASE("threads: a latch that is at zero lets go who waits") {
              }));
 }
 
-TEST_CASE("threads: a notification reaches one of two, and never one that is cancelled by it", "[TRAP-06]") {
+TEST_CASE("threads: a notification reaches one of two waiters, and never one that is cancelled by it", "[TRAP-06]") {
   fibers::mutex m;
   fibers::condition_variable changed;
   int tokens = 0;
@@ -264,7 +264,8 @@ TEST_CASE("threads: a notification reaches one of two, and never one that is can
       }));
 }
 
-TEST_CASE("threads: who was cancelled at a barrier has not come, and who has passed has met somebody", "[TRAP-31]") {
+TEST_CASE("threads: a task cancelled at a barrier has not arrived, and a task that passed has met another",
+          "[TRAP-31]") {
   fibers::barrier b(2);
   std::atomic<std::size_t> number = 0, meetings = 0;
   CHECK(race([&] { number += b.arrive_and_wait(); },
@@ -279,7 +280,7 @@ TEST_CASE("threads: who was cancelled at a barrier has not come, and who has pas
   CHECK(number == meetings);  // of each meeting one is 1, the other 0
 }
 
-TEST_CASE("threads: a time limit races who gives") {
+TEST_CASE("threads: a time limit races the releasing task") {
   fibers::queue<int> q(0);
   fibers::semaphore s(0);
   int round = 0;
@@ -305,7 +306,7 @@ TEST_CASE("threads: a time limit races who gives") {
   CHECK(conserved);
 }
 
-TEST_CASE("threads: three loops share everything, time out and are cancelled, and nothing is lost") {
+TEST_CASE("threads: three loops share all primitives, time out and are cancelled, and nothing is lost") {
   constexpr unsigned loops = 3, tasks = 4, steps = fibers::testing::sanitized ? 40 : 100;
   fibers::queue<int> few(2), meeting(0);
   fibers::mutex m, tokens_mutex;

@@ -48,7 +48,7 @@ std::string name(std::optional<task_handle<T>> const& next) {
 
 }  // namespace
 
-TEST_CASE_METHOD(virtual_time, "as_completed: gives the tasks in the order in which they end", "[AC-01]") {
+TEST_CASE_METHOD(virtual_time, "as_completed: yields the tasks in the order in which they end", "[AC-01]") {
   run([&] {
     auto const tasks = sleepers({2, 3, 1});
     for (auto const& each : as_completed(tasks)) seen(how([&] { return each.get(); }));
@@ -56,7 +56,8 @@ TEST_CASE_METHOD(virtual_time, "as_completed: gives the tasks in the order in wh
   CHECK(seen == "returned 1@1, returned 2@2, returned 3@3");
 }
 
-TEST_CASE_METHOD(virtual_time, "as_completed: those that ended before come first, in the order given", "[AC-01]") {
+TEST_CASE_METHOD(virtual_time, "as_completed: tasks that ended before come first, in the order of the arguments",
+                 "[AC-01]") {
   run([&] {
     auto const tasks = sleepers({3, 2, 1, 9});
     sleep_for(5s);
@@ -65,7 +66,7 @@ TEST_CASE_METHOD(virtual_time, "as_completed: those that ended before come first
   CHECK(seen == "s3@5, s2@5, s1@5, s9@9");
 }
 
-TEST_CASE_METHOD(virtual_time, "as_completed: what comes out are the tasks that went in", "[AC-02]") {
+TEST_CASE_METHOD(virtual_time, "as_completed: yields the same tasks that it was given", "[AC-02]") {
   run([&] {
     auto const one = sleeper(1);
     for (auto const& each : as_completed(std::vector{one.handle()})) {
@@ -80,7 +81,7 @@ TEST_CASE_METHOD(virtual_time, "as_completed: what comes out are the tasks that 
   CHECK(seen == "the same@1, the same@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "as_completed: a task that fails or is cancelled comes out as one that has ended") {
+TEST_CASE_METHOD(virtual_time, "as_completed: yields failed and cancelled tasks like others") {
   run([&] {
     std::vector<task<void>> tasks;
     tasks.push_back(spawn([] { sleep_for(9s); }));
@@ -94,7 +95,7 @@ TEST_CASE_METHOD(virtual_time, "as_completed: a task that fails or is cancelled 
   CHECK(seen == "failed: no@0, cancelled: enough@0, none@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "as_completed: of nothing gives nothing") {
+TEST_CASE_METHOD(virtual_time, "as_completed: of an empty range yields nothing") {
   run([&] {
     for (auto const& each : as_completed(std::vector<task_handle<>>())) seen(each.name());
     seen("over");
@@ -102,7 +103,7 @@ TEST_CASE_METHOD(virtual_time, "as_completed: of nothing gives nothing") {
   CHECK(seen == "over@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "as_completed: a task given twice comes once", "[AC-09]") {
+TEST_CASE_METHOD(virtual_time, "as_completed: yields a duplicate task once", "[AC-09]") {
   run([&] {
     auto const one = sleeper(1), two = sleeper(2);
     for (auto const& each : as_completed(std::vector{two.handle(), one.handle(), two.handle()})) seen(each.name());
@@ -110,7 +111,7 @@ TEST_CASE_METHOD(virtual_time, "as_completed: a task given twice comes once", "[
   CHECK(seen == "s1@1, s2@2");
 }
 
-TEST_CASE_METHOD(virtual_time, "as_completed: takes what a view makes on the way", "[AC-02]") {
+TEST_CASE_METHOD(virtual_time, "as_completed: takes tasks that a view creates while it is iterated", "[AC-02]") {
   run([&] {
     auto tasks = one_pass(3, [](int i) { return sleeper(3 - i); });
     for (auto const& each : as_completed(tasks)) seen(how([&] { return each.get(); }));
@@ -120,7 +121,7 @@ TEST_CASE_METHOD(virtual_time, "as_completed: takes what a view makes on the way
 
 // --- a limit ---
 
-TEST_CASE_METHOD(virtual_time, "as_completed: after the limit asking for more is an error, and the tasks go on",
+TEST_CASE_METHOD(virtual_time, "as_completed: after the limit next() throws, and the tasks continue",
                  "[AC-03][AC-04][TRAP-30]") {
   run([&] {
     auto const tasks = sleepers({1, 5, 7});
@@ -139,7 +140,8 @@ TEST_CASE_METHOD(virtual_time, "as_completed: after the limit asking for more is
         "returned s7@7, none@7");
 }
 
-TEST_CASE_METHOD(virtual_time, "as_completed: everything in time: no error, and no timer is left", "[AC-05]") {
+TEST_CASE_METHOD(virtual_time, "as_completed: if all tasks end in time there is no error, and no timer is left",
+                 "[AC-05]") {
   run([&] {
     auto const tasks = sleepers({1, 2});
     for (auto const& each : as_completed(tasks, 9s)) seen(each.name());
@@ -165,7 +167,7 @@ TEST_CASE_METHOD(virtual_time, "as_completed: a task that ends as the time runs 
 
 // --- in parts, and by several ---
 
-TEST_CASE_METHOD(virtual_time, "as_completed: may be left and gone on with", "[AC-06]") {
+TEST_CASE_METHOD(virtual_time, "as_completed: the loop may be left and resumed", "[AC-06]") {
   run([&] {
     auto const tasks = sleepers({1, 2, 3, 4});
     auto ends = as_completed(tasks);
@@ -181,7 +183,8 @@ TEST_CASE_METHOD(virtual_time, "as_completed: may be left and gone on with", "[A
   CHECK(seen == "s1@1, s2@2, goes on@3, s3@3, s4@4, none@4");
 }
 
-TEST_CASE_METHOD(virtual_time, "as_completed: who asks first gets the first that ends", "[AC-07][AC-08]") {
+TEST_CASE_METHOD(virtual_time, "as_completed: of several waiting tasks the first gets the first task that ends",
+                 "[AC-07][AC-08]") {
   run([&] {
     auto const tasks = sleepers({2, 1, 3});
     auto ends = as_completed(tasks);
@@ -192,7 +195,8 @@ TEST_CASE_METHOD(virtual_time, "as_completed: who asks first gets the first that
   CHECK(seen == "0 s1@1, 1 s2@2, 2 s3@3");
 }
 
-TEST_CASE_METHOD(virtual_time, "as_completed: nobody overtakes one that was promised a task", "[AC-07]") {
+TEST_CASE_METHOD(virtual_time, "as_completed: a task that was promised to a waiter is not given to a newcomer",
+                 "[AC-07]") {
   run([&] {
     auto const tasks = sleepers({1, 2});
     auto ends = as_completed(tasks);
@@ -208,7 +212,7 @@ TEST_CASE_METHOD(virtual_time, "as_completed: nobody overtakes one that was prom
   CHECK(seen == "first s1@1, second s2@2");
 }
 
-TEST_CASE_METHOD(virtual_time, "as_completed: more who wait than tasks: all learn that there are no more", "[AC-08]") {
+TEST_CASE_METHOD(virtual_time, "as_completed: waiters in excess of the tasks learn that there are no more", "[AC-08]") {
   run([&] {
     auto const tasks = sleepers({1});
     auto ends = as_completed(tasks);
@@ -221,7 +225,7 @@ TEST_CASE_METHOD(virtual_time, "as_completed: more who wait than tasks: all lear
 
 // --- cancelled ---
 
-TEST_CASE_METHOD(virtual_time, "as_completed: cancelled, it leaves the tasks alone, and loses none",
+TEST_CASE_METHOD(virtual_time, "as_completed: a cancelled next() leaves the tasks alone, and loses none",
                  "[AC-11][TRAP-30]") {
   run([&] {
     auto const tasks = sleepers({2, 3});
@@ -235,7 +239,8 @@ TEST_CASE_METHOD(virtual_time, "as_completed: cancelled, it leaves the tasks alo
   CHECK(seen == "10@1, s2@2, s3@3");
 }
 
-TEST_CASE_METHOD(virtual_time, "as_completed: cancelled at the instant at which a task ends, it gives that task",
+TEST_CASE_METHOD(virtual_time,
+                 "as_completed: a next() that is cancelled at the instant at which a task ends returns that task",
                  "[AC-11]") {
   run([&] {
     auto const tasks = sleepers({1, 2});
@@ -251,7 +256,8 @@ TEST_CASE_METHOD(virtual_time, "as_completed: cancelled at the instant at which 
   CHECK(seen == "s1@1, cancelled: late@1, s2@2");
 }
 
-TEST_CASE_METHOD(virtual_time, "as_completed: the first in line is cancelled just before a task ends: the next gets it",
+TEST_CASE_METHOD(virtual_time,
+                 "as_completed: if the first waiter is cancelled just before a task ends, the next one gets it",
                  "[AC-11]") {
   run([&] {
     task<void> first;
@@ -270,7 +276,7 @@ TEST_CASE_METHOD(virtual_time, "as_completed: the first in line is cancelled jus
   CHECK(seen == "second s1@1, 1@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "as_completed: a pending request is thrown though a task is there", "[TASK-37]") {
+TEST_CASE_METHOD(virtual_time, "as_completed: a pending request is thrown though a task has ended", "[TASK-37]") {
   run([&] {
     auto const tasks = sleepers({1});
     tasks[0].wait();
@@ -284,7 +290,8 @@ TEST_CASE_METHOD(virtual_time, "as_completed: a pending request is thrown though
   CHECK(seen == "cancelled: mine@1, s1@1, cancelled: mine@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "as_completed: a timeout around next() cuts it, and nothing is lost", "[TRAP-30]") {
+TEST_CASE_METHOD(virtual_time, "as_completed: a timeout around next() ends the wait, and no task is lost",
+                 "[TRAP-30]") {
   run([&] {
     auto const tasks = sleepers({2});
     auto ends = as_completed(tasks);
@@ -309,7 +316,7 @@ TEST_CASE_METHOD(virtual_time, "as_completed: in a shield it is not cancelled fr
   CHECK(seen == "s2@2, cancelled: out@2");
 }
 
-TEST_CASE_METHOD(virtual_time, "as_completed: goes while tasks run, and leaves nothing on them") {
+TEST_CASE_METHOD(virtual_time, "as_completed: may be destroyed while tasks run, and leaves nothing on them") {
   run([&] {
     auto const tasks = sleepers({1, 2});
     {
@@ -322,7 +329,7 @@ TEST_CASE_METHOD(virtual_time, "as_completed: goes while tasks run, and leaves n
   CHECK(seen == "s1@1, done@2");
 }
 
-TEST_CASE_METHOD(virtual_time, "as_completed: it keeps no result of which it has handed out the task") {
+TEST_CASE_METHOD(virtual_time, "as_completed: keeps no result after it has returned the task") {
   run([&] {
     std::vector<task<counted>> tasks;
     for (int i = 1; i <= 4; ++i) {

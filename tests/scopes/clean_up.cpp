@@ -158,7 +158,7 @@ outcome try_out(unsigned seed, std::optional<fibers::duration> again) {
 
 }  // namespace
 
-TEST_CASE_METHOD(virtual_time, "clean-up: scopes that it enters and leaves never cut it short") {
+TEST_CASE_METHOD(virtual_time, "clean-up: scopes that it enters and leaves never interrupt it") {
   std::string wrong;
   run([&] {
     for (unsigned seed = 1; seed <= 3000 && wrong.empty(); ++seed) {
@@ -173,7 +173,8 @@ TEST_CASE_METHOD(virtual_time, "clean-up: scopes that it enters and leaves never
   unfetched.clear();  // siblings in gather() that failed while they were cancelled
 }
 
-TEST_CASE_METHOD(virtual_time, "clean-up: a further request from outside cuts it short, once, and names its maker") {
+TEST_CASE_METHOD(virtual_time,
+                 "clean-up: a further request from outside interrupts it once, and names the requesting task") {
   std::string wrong;
   int cut_short = 0;
   run([&] {

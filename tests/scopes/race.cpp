@@ -48,7 +48,7 @@ auto slow_to_end(int seconds, std::string answer = "goes") {
 
 // --- the winner ---
 
-TEST_CASE_METHOD(virtual_time, "race: gives the result of the first to end", "[STAG-03]") {
+TEST_CASE_METHOD(virtual_time, "race: returns the result of the first that ends", "[STAG-03]") {
   run([&] {
     seen(how([] { return race(sleeper(3), sleeper(1), sleeper(2)); }));
     seen(how([] { return race(sleeper(1)); }));
@@ -70,7 +70,7 @@ TEST_CASE_METHOD(virtual_time, "race: losers are cancelled, and waited for", "[S
   CHECK(seen == "cancelled@1, returned 1@3");
 }
 
-TEST_CASE_METHOD(virtual_time, "race: one that wins before another has begun: that never begins", "[STAG-05]") {
+TEST_CASE_METHOD(virtual_time, "race: a callable that has not begun when another wins never begins", "[STAG-05]") {
   run([&] {
     seen(how([&] {
       return race([] { return 1; },
@@ -83,7 +83,7 @@ TEST_CASE_METHOD(virtual_time, "race: one that wins before another has begun: th
   CHECK(seen == "returned 1@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "race: two that end at one instant: one winner, the first", "[STAG-05]") {
+TEST_CASE_METHOD(virtual_time, "race: if two end at one instant, the first is the winner", "[STAG-05]") {
   run([&] {
     seen(how([&] {
       return race(
@@ -103,7 +103,8 @@ TEST_CASE_METHOD(virtual_time, "race: two that end at one instant: one winner, t
   CHECK(seen == "first@1, second@1, returned 10@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "race: a winner's error comes out as it is, and the losers go", "[STAG-02][STAG-04]") {
+TEST_CASE_METHOD(virtual_time, "race: a winner's error is thrown as it is, and the losers are cancelled",
+                 "[STAG-02][STAG-04]") {
   run([&] {
     seen(how([] { return race(failing(1), slow_to_end(2)); }));
     seen(std::to_string(this_task::cancelling()));
@@ -117,7 +118,7 @@ TEST_CASE_METHOD(virtual_time, "race: a winner's error comes out as it is, and t
   CHECK(seen == "failed: no@3, 0@3, 5@3, returned@4");
 }
 
-TEST_CASE_METHOD(virtual_time, "race: a winner that ends cancelled has won, and the caller was not asked itself") {
+TEST_CASE_METHOD(virtual_time, "race: a callable that ends cancelled wins, and the caller was not cancelled itself") {
   run([&] {
     seen(how([] {
       return race(
@@ -150,7 +151,7 @@ TEST_CASE_METHOD(virtual_time, "race: losers that fail at the winner's instant a
 
 // --- kinds of results ---
 
-TEST_CASE_METHOD(virtual_time, "race: of callables without a result") {
+TEST_CASE_METHOD(virtual_time, "race: callables may have no result") {
   run([&] {
     race([] { sleep_for(1s); }, [] { sleep_for(2s); });
     seen("over");
@@ -159,7 +160,7 @@ TEST_CASE_METHOD(virtual_time, "race: of callables without a result") {
   CHECK(seen == "over@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "race: of results that are references, or cannot be copied") {
+TEST_CASE_METHOD(virtual_time, "race: results may be references, or move-only") {
   run([&] {
     int one = 1, two = 2;
     int& winner = race(
@@ -181,7 +182,7 @@ TEST_CASE_METHOD(virtual_time, "race: of results that are references, or cannot 
   CHECK(seen == "two@1, 5@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "race: results of different types are a variant of them, each once") {
+TEST_CASE_METHOD(virtual_time, "race: results of different types are a variant, with each type once") {
   run([&] {
     auto const text = [](fibers::duration length) {
       return [length] {
@@ -201,7 +202,7 @@ TEST_CASE_METHOD(virtual_time, "race: results of different types are a variant o
   CHECK(seen == "text@1, 1@2, 7@2");
 }
 
-TEST_CASE_METHOD(virtual_time, "race: callables that cannot be copied, and those that are kept") {
+TEST_CASE_METHOD(virtual_time, "race: callables may be move-only, or lvalues that are kept") {
   run([&] {
     seen(std::to_string(race([pointer = std::make_unique<int>(5)] { return *pointer; }, sleeper(1))));
     std::function<int()> const kept = sleeper(1);
@@ -235,7 +236,8 @@ TEST_CASE_METHOD(virtual_time, "race: a loser has taken nothing from a queue") {
 
 // --- the caller is cancelled ---
 
-TEST_CASE_METHOD(virtual_time, "race: cancelled before there is a winner, it cancels and waits for all", "[STAG-06]") {
+TEST_CASE_METHOD(virtual_time, "race: if cancelled before there is a winner, it cancels and waits for all",
+                 "[STAG-06]") {
   run([&] {
     auto caller =
         spawn([] { return race(slow_to_end(1), slow_to_end(2), [object = counted()] { return sleeper(9)(); }); });
@@ -247,7 +249,8 @@ TEST_CASE_METHOD(virtual_time, "race: cancelled before there is a winner, it can
   CHECK(seen == "cancelled: enough@3, 1@3");
 }
 
-TEST_CASE_METHOD(virtual_time, "race: cancelled again, it does not disturb the clean-up of its racers", "[STAG-06]") {
+TEST_CASE_METHOD(virtual_time, "race: if cancelled again, it does not disturb the clean-up of its callables",
+                 "[STAG-06]") {
   run([&] {
     auto caller = spawn([] { return race(slow_to_end(5), slow_to_end(3)); });
     sleep_for(1s);
@@ -260,7 +263,7 @@ TEST_CASE_METHOD(virtual_time, "race: cancelled again, it does not disturb the c
   CHECK(seen == "cancelled: first@6, 2@6");
 }
 
-TEST_CASE_METHOD(virtual_time, "race: cancelled, a result wins nevertheless, and the request stays pending",
+TEST_CASE_METHOD(virtual_time, "race: if cancelled, a result wins nevertheless, and the request stays pending",
                  "[STAG-06]") {
   run([&] {
     auto caller = spawn([&] {
@@ -274,7 +277,7 @@ TEST_CASE_METHOD(virtual_time, "race: cancelled, a result wins nevertheless, and
   CHECK(seen == "returned 99@3, cancelled: enough@3");
 }
 
-TEST_CASE_METHOD(virtual_time, "race: cancelled, an error that comes of clean-up is not lost", "[STAG-06]") {
+TEST_CASE_METHOD(virtual_time, "race: if cancelled, an error of clean-up is not lost", "[STAG-06]") {
   run([&] {
     auto caller = spawn([] { return race(slow_to_end(1, "fails"), slow_to_end(2)); });
     sleep_for(1s);
@@ -287,7 +290,7 @@ TEST_CASE_METHOD(virtual_time, "race: cancelled, an error that comes of clean-up
 }
 
 TEST_CASE_METHOD(virtual_time,
-                 "race: cancelled after there is a winner, it returns that, and the request stays pending",
+                 "race: if cancelled after there is a winner, it returns the result, and the request stays pending",
                  "[STAG-06]") {
   run([&] {
     auto caller = spawn([&] {
@@ -302,7 +305,8 @@ TEST_CASE_METHOD(virtual_time,
   CHECK(seen == "returned 1@6, 1@6, cancelled: late@6");
 }
 
-TEST_CASE_METHOD(virtual_time, "race: cancelled after the winner failed, its error comes out, and the request stays",
+TEST_CASE_METHOD(virtual_time,
+                 "race: if cancelled after the winner failed, its error is thrown, and the request stays pending",
                  "[STAG-06]") {
   run([&] {
     auto caller = spawn([&] {
@@ -316,7 +320,7 @@ TEST_CASE_METHOD(virtual_time, "race: cancelled after the winner failed, its err
   CHECK(seen == "failed: no@6, cancelled: late@6");
 }
 
-TEST_CASE_METHOD(virtual_time, "race: cancelled at the winner's instant: nothing is lost, whichever was first",
+TEST_CASE_METHOD(virtual_time, "race: if cancelled at the winner's instant, nothing is lost, whichever was first",
                  "[STAG-06]") {
   bool const cancel_first = GENERATE(false, true);
   CAPTURE(cancel_first);
@@ -351,7 +355,7 @@ TEST_CASE_METHOD(virtual_time, "race: a pending request is thrown before any of 
   CHECK(seen == "cancelled: mine@0, returned 1@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "race: a timeout around it, before and after there is a winner") {
+TEST_CASE_METHOD(virtual_time, "race: a timeout around it may expire before and after there is a winner") {
   run([&] {
     seen(how([] { return fibers::with_timeout(1s, [] { return race(slow_to_end(1), sleeper(9)); }); }).substr(0, 17));
     seen(std::to_string(this_task::cancelling()));
@@ -362,7 +366,7 @@ TEST_CASE_METHOD(virtual_time, "race: a timeout around it, before and after ther
   CHECK(seen == "failed: timed out@2, 0@2, returned 1@8, 0@8, returned@9");
 }
 
-TEST_CASE_METHOD(virtual_time, "race: as a timeout of one's own, and nested") {
+TEST_CASE_METHOD(virtual_time, "race: can serve as a hand-written timeout, also nested") {
   run([&] {
     seen(how([] { return race(sleeper(9), [] { return race(sleeper(8), failing(1, "too slow")); }); }));
     seen(how([] { return race([] { return race(sleeper(8), sleeper(2)); }, sleeper(1)); }));
@@ -383,7 +387,7 @@ TEST_CASE_METHOD(virtual_time, "race: in a shield it is not cancelled from outsi
   CHECK(seen == "returned 2@2, cancelled: out@2");
 }
 
-TEST_CASE_METHOD(virtual_time, "race: an old request that was swallowed is not mistaken for a new one") {
+TEST_CASE_METHOD(virtual_time, "race: an old swallowed request is not mistaken for a new one") {
   run([&] {
     auto caller = spawn([&] {
       seen(how([] { sleep_for(9s); }));
@@ -397,7 +401,7 @@ TEST_CASE_METHOD(virtual_time, "race: an old request that was swallowed is not m
   CHECK(seen == "cancelled: old@1, returned 1@2, returned@3");
 }
 
-TEST_CASE_METHOD(virtual_time, "race: a racer that never ends: a deadlock, once the others have been ended") {
+TEST_CASE_METHOD(virtual_time, "race: a callable that never ends is a deadlock, after the others have been ended") {
   run([&] {
     seen(how([] {
            return race(slow_to_end(1), [] {

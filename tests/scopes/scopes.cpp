@@ -188,7 +188,7 @@ TEST_CASE_METHOD(pairs, "scopes: each in each, not disturbed, ends in time") {
   });
 }
 
-TEST_CASE_METHOD(pairs, "scopes: each in each, cancelled at each moment, is left once it is tidy") {
+TEST_CASE_METHOD(pairs, "scopes: each in each, cancelled at each moment, is left once it is clean") {
   each_pair([&](scope const& outer, scope const& inner, duration when) {
     auto const is = try_out(nest(outer, inner), [when](auto const& task) {
       sleep_for(when);
@@ -200,7 +200,7 @@ TEST_CASE_METHOD(pairs, "scopes: each in each, cancelled at each moment, is left
   });
 }
 
-TEST_CASE_METHOD(pairs, "scopes: each in each, cancelled twice, is left once it is tidy") {
+TEST_CASE_METHOD(pairs, "scopes: each in each, cancelled twice, is left once it is clean") {
   each_pair([&](scope const& outer, scope const& inner, duration when) {
     auto const is = try_out(nest(outer, inner), [when](auto const& task) {
       sleep_for(when);
@@ -220,7 +220,7 @@ TEST_CASE_METHOD(pairs, "scopes: each in each, cancelled twice, is left once it 
   });
 }
 
-TEST_CASE_METHOD(pairs, "scopes: each in each, timed out at each moment, is left once it is tidy") {
+TEST_CASE_METHOD(pairs, "scopes: each in each, timed out at each moment, is left once it is clean") {
   each_pair([&](scope const& outer, scope const& inner, duration when) {
     auto const is = try_out([&, when] { fibers::with_timeout(when, nest(outer, inner)); }, [](auto const&) {});
     // What a shield holds back has no effect if the block does not wait any more after it. The same holds for the
@@ -234,7 +234,7 @@ TEST_CASE_METHOD(pairs, "scopes: each in each, timed out at each moment, is left
   });
 }
 
-TEST_CASE_METHOD(pairs, "scopes: each in each, when the work fails at any moment, passes that on") {
+TEST_CASE_METHOD(pairs, "scopes: each in each, when the work fails at any moment, propagates that") {
   each_pair([&](scope const& outer, scope const& inner, duration when) {
     auto const fails = [when] {
       counted const running;
@@ -245,7 +245,7 @@ TEST_CASE_METHOD(pairs, "scopes: each in each, when the work fails at any moment
   });
 }
 
-TEST_CASE_METHOD(pairs, "scopes: each in each, when a sibling of the inner one fails, is left once it is tidy") {
+TEST_CASE_METHOD(pairs, "scopes: each in each, when a sibling of the inner one fails, is left once it is clean") {
   each_pair([&](scope const& outer, scope const& inner, duration when) {
     if (!outer.has_siblings) {
       ++tried;

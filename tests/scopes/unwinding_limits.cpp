@@ -161,7 +161,7 @@ std::string try_out(std::function<void()> const& enter, bool unwinding, outside 
 
 }  // namespace
 
-TEST_CASE_METHOD(virtual_time, "limits: each ends what it is around, in a destructor on both paths") {
+TEST_CASE_METHOD(virtual_time, "limits: each ends its body, in a destructor on both paths") {
   bool const unwinding = GENERATE(false, true);
   for (auto const& [name, enter, end] : scopes) {
     INFO(name << (unwinding ? ", unwinding" : ""));
@@ -171,7 +171,7 @@ TEST_CASE_METHOD(virtual_time, "limits: each ends what it is around, in a destru
   }
 }
 
-TEST_CASE_METHOD(virtual_time, "limits: each ends what it is around while it holds a request from outside back") {
+TEST_CASE_METHOD(virtual_time, "limits: each ends its body while a request from outside is pending") {
   auto const request = GENERATE(outside::before, outside::meanwhile);
   for (auto const& [name, enter, end] : scopes) {
     INFO(name << (request == outside::before ? ", asked before" : ", asked meanwhile"));
@@ -181,7 +181,7 @@ TEST_CASE_METHOD(virtual_time, "limits: each ends what it is around while it hol
   }
 }
 
-TEST_CASE_METHOD(virtual_time, "limits: each ends what it is around inside of another one while the stack unwinds") {
+TEST_CASE_METHOD(virtual_time, "limits: each ends its body inside another one during unwinding") {
   auto const request = GENERATE(outside::nothing, outside::meanwhile);
   for (auto const& [name, enter, end] : scopes) {
     INFO(name);

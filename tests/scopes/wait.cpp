@@ -57,7 +57,8 @@ std::vector<task<void>> three() {
 
 // --- what ends it ---
 
-TEST_CASE_METHOD(virtual_time, "wait: for all, until the last is done; and again without delay", "[WAIT-01]") {
+TEST_CASE_METHOD(virtual_time, "wait: for all returns when the last is done, and a second call returns without delay",
+                 "[WAIT-01]") {
   run([&] {
     auto const tasks = three();
     seen(names(fibers::wait(tasks)));
@@ -67,7 +68,7 @@ TEST_CASE_METHOD(virtual_time, "wait: for all, until the last is done; and again
   CHECK(seen == "done a b c, pending@3, done a b c, pending@3, done a b c, pending@3");
 }
 
-TEST_CASE_METHOD(virtual_time, "wait: for the first, and the others go on", "[WAIT-04]") {
+TEST_CASE_METHOD(virtual_time, "wait: for the first returns with it, and the others continue", "[WAIT-04]") {
   run([&] {
     auto const tasks = three();
     seen(names(fibers::wait(tasks, return_when::first_completed)));
@@ -77,7 +78,7 @@ TEST_CASE_METHOD(virtual_time, "wait: for the first, and the others go on", "[WA
   CHECK(seen == "done b, pending a c@1, 10@6");
 }
 
-TEST_CASE_METHOD(virtual_time, "wait: whoever has ended before the waiter ran is done too", "[WAIT-05]") {
+TEST_CASE_METHOD(virtual_time, "wait: a task that has ended before the waiting task ran is done too", "[WAIT-05]") {
   run([&] {
     std::vector<task<void>> tasks;
     for (char const* const name : {"a", "b", "c"}) tasks.push_back(sleeper(name, 1s));
@@ -87,7 +88,7 @@ TEST_CASE_METHOD(virtual_time, "wait: whoever has ended before the waiter ran is
   CHECK(seen == "done a b c, pending d@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "wait: for the first failure, at once or later", "[WAIT-06][WAIT-07]") {
+TEST_CASE_METHOD(virtual_time, "wait: for the first failure returns with it, at once or later", "[WAIT-06][WAIT-07]") {
   auto const length = GENERATE(0s, 2s);
   run([&] {
     std::vector<task<void>> tasks;
@@ -101,7 +102,7 @@ TEST_CASE_METHOD(virtual_time, "wait: for the first failure, at once or later", 
                               : "done quick bad, pending slow@2, failed: no@2"));
 }
 
-TEST_CASE_METHOD(virtual_time, "wait: one that failed before counts as the first failure", "[WAIT-06]") {
+TEST_CASE_METHOD(virtual_time, "wait: a task that failed before counts as the first failure", "[WAIT-06]") {
   run([&] {
     std::vector<task<void>> tasks;
     tasks.push_back(sleeper("slow", 9s));
@@ -113,7 +114,7 @@ TEST_CASE_METHOD(virtual_time, "wait: one that failed before counts as the first
   CHECK(seen == "done bad, pending slow@2, failed: no@2");
 }
 
-TEST_CASE_METHOD(virtual_time, "wait: being cancelled is not failing", "[WAIT-08]") {
+TEST_CASE_METHOD(virtual_time, "wait: a cancelled task is not a failure", "[WAIT-08]") {
   run([&] {
     std::vector<task<void>> tasks;
     tasks.push_back(sleeper("a", 1s, "cancels"));
@@ -126,7 +127,7 @@ TEST_CASE_METHOD(virtual_time, "wait: being cancelled is not failing", "[WAIT-08
   CHECK(seen == "done a b c, pending@3");
 }
 
-TEST_CASE_METHOD(virtual_time, "wait: throws nothing of theirs", "[WAIT-09]") {
+TEST_CASE_METHOD(virtual_time, "wait: does not throw the tasks' errors", "[WAIT-09]") {
   run([&] {
     std::vector<task<void>> tasks;
     tasks.push_back(sleeper("a", 1s, "fails"));
@@ -141,7 +142,7 @@ TEST_CASE_METHOD(virtual_time, "wait: throws nothing of theirs", "[WAIT-09]") {
 
 // --- a limit ---
 
-TEST_CASE_METHOD(virtual_time, "wait: a limit is no error, and the others go on", "[WAIT-10][TRAP-30]") {
+TEST_CASE_METHOD(virtual_time, "wait: an expired limit is no error, and the others continue", "[WAIT-10][TRAP-30]") {
   run([&] {
     auto const tasks = three();
     seen(names(fibers::wait(tasks, return_when::all_completed, 1500ms)));
@@ -152,7 +153,7 @@ TEST_CASE_METHOD(virtual_time, "wait: a limit is no error, and the others go on"
   CHECK(seen == "done b, pending a c@1.5, done b, pending a c@1.5, done b, pending a c@1.5, done a b c, pending@3");
 }
 
-TEST_CASE_METHOD(virtual_time, "wait: with no time at all, those that need none end all the same", "[WAIT-11]") {
+TEST_CASE_METHOD(virtual_time, "wait: with a limit of 0, tasks that need no time are done", "[WAIT-11]") {
   run([&] {
     std::vector<task<void>> tasks;
     tasks.push_back(sleeper("a", 0s));
@@ -163,7 +164,7 @@ TEST_CASE_METHOD(virtual_time, "wait: with no time at all, those that need none 
   CHECK_FALSE(seen.contains("pending b"));
 }
 
-TEST_CASE_METHOD(virtual_time, "wait: a task that ends when the time is up is done", "[WAIT-11]") {
+TEST_CASE_METHOD(virtual_time, "wait: a task that ends exactly at the limit is done", "[WAIT-11]") {
   bool const spawned_before = GENERATE(false, true);
   CAPTURE(spawned_before);
   run([&] {
@@ -207,7 +208,7 @@ TEST_CASE_METHOD(virtual_time, "wait: for itself is refused") {
   CHECK(seen.contains("returned@1"));
 }
 
-TEST_CASE_METHOD(virtual_time, "wait: takes any range of tasks or handles, also for one pass", "[WAIT-12]") {
+TEST_CASE_METHOD(virtual_time, "wait: takes any range of tasks or handles, also a single-pass one", "[WAIT-12]") {
   run([&] {
     auto const tasks = three();
     std::list<task_handle<>> handles;
@@ -221,7 +222,7 @@ TEST_CASE_METHOD(virtual_time, "wait: takes any range of tasks or handles, also 
   CHECK(seen == "done b, pending a c@1, done a b c, pending@3, done s0 s1, pending@4");
 }
 
-TEST_CASE_METHOD(virtual_time, "wait: handles of different results, erased") {
+TEST_CASE_METHOD(virtual_time, "wait: takes type-erased handles of different results") {
   run([&] {
     auto const number = spawn("number", [] { return 5; });
     auto const text = spawn("text", [] { return std::string("five"); });
@@ -233,7 +234,7 @@ TEST_CASE_METHOD(virtual_time, "wait: handles of different results, erased") {
 
 // --- the waiter is cancelled ---
 
-TEST_CASE_METHOD(virtual_time, "wait: cancelled, it leaves the tasks alone", "[WAIT-13][TRAP-30]") {
+TEST_CASE_METHOD(virtual_time, "wait: if cancelled, it leaves the tasks alone", "[WAIT-13][TRAP-30]") {
   auto const when = GENERATE(return_when::first_completed, return_when::first_exception, return_when::all_completed);
   run([&] {
     std::vector<task<void>> tasks;
@@ -261,7 +262,7 @@ TEST_CASE_METHOD(virtual_time, "wait: a pending request is thrown though all are
   CHECK(seen == "cancelled: mine@3, cancelled: mine@3");
 }
 
-TEST_CASE_METHOD(virtual_time, "wait: cancelled at the instant at which it is over, it gives its result") {
+TEST_CASE_METHOD(virtual_time, "wait: if cancelled at the instant at which it completes, it returns its result") {
   run([&] {
     auto const child = sleeper("a", 1s);
     auto waiter = spawn([&] {
@@ -274,7 +275,7 @@ TEST_CASE_METHOD(virtual_time, "wait: cancelled at the instant at which it is ov
   CHECK(seen == "done a, pending@1, cancelled: late@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "wait: cut by a timeout around it, or in a shield") {
+TEST_CASE_METHOD(virtual_time, "wait: can be ended by a timeout around it, and shielded") {
   run([&] {
     auto const child = sleeper("a", 5s);
     std::vector const tasks{child.handle()};
@@ -290,7 +291,7 @@ TEST_CASE_METHOD(virtual_time, "wait: cut by a timeout around it, or in a shield
   CHECK(seen == "failed: timed out@1, done a, pending@5, cancelled: out@5");
 }
 
-TEST_CASE_METHOD(virtual_time, "wait: for tasks that can never end is a deadlock, which the waiter may outlive") {
+TEST_CASE_METHOD(virtual_time, "wait: for tasks that can never end is a deadlock, which the caller may outlive") {
   run([&] {
     auto const stuck = spawn("stuck", [] { sleep_for(fibers::no_timeout); });
     try {
@@ -326,7 +327,7 @@ TEST_CASE_METHOD(virtual_time, "wait: leaves nothing on tasks that are pending, 
   CHECK(seen == "slow is done@9, no timer is left@9");
 }
 
-TEST_CASE_METHOD(virtual_time, "wait: a thousand tasks, several waiters at once") {
+TEST_CASE_METHOD(virtual_time, "wait: a thousand tasks may have several waiting tasks at once") {
   run([&] {
     std::vector<task<void>> tasks;
     for (int i = 0; i < 1000; ++i) tasks.push_back(sleeper("s", std::chrono::milliseconds(i % 10)));
@@ -363,7 +364,7 @@ std::vector<task<void>> slow_to_end(int count) {
 
 }  // namespace
 
-TEST_CASE_METHOD(virtual_time, "cancel_and_wait: of a range: all are asked before the first is waited for") {
+TEST_CASE_METHOD(virtual_time, "cancel_and_wait: of a range cancels all before it waits for the first") {
   run([&] {
     auto const tasks = slow_to_end(5);
     this_task::yield();
@@ -380,7 +381,8 @@ TEST_CASE_METHOD(virtual_time, "cancel_and_wait: of a range: all are asked befor
   CHECK(seen == "ccccc@2, again@2");
 }
 
-TEST_CASE_METHOD(virtual_time, "cancel_and_wait: of a range throws nothing of the tasks', but the caller's own") {
+TEST_CASE_METHOD(virtual_time,
+                 "cancel_and_wait: of a range throws nothing of the tasks', but the caller's own cancellation") {
   run([&] {
     std::vector<task<void>> tasks = slow_to_end(1);
     tasks.push_back(sleeper("fails", 0s, "fails"));
@@ -400,7 +402,7 @@ TEST_CASE_METHOD(virtual_time, "cancel_and_wait: of a range throws nothing of th
 }
 
 TEST_CASE_METHOD(virtual_time,
-                 "cancel_and_wait: a caller that was cancelled before has asked all of a range, and waits not") {
+                 "cancel_and_wait: a caller that was cancelled before cancels all of a range, and does not wait") {
   run([&] {
     auto const tasks = slow_to_end(2);
     auto const caller = spawn([&] {
@@ -413,7 +415,8 @@ TEST_CASE_METHOD(virtual_time,
   CHECK(seen == "cancelled: me@0, 2 asked@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "cancel_and_wait: of a range with the caller itself or an empty handle asks nobody") {
+TEST_CASE_METHOD(virtual_time,
+                 "cancel_and_wait: of a range with the caller itself or an empty handle cancels no task") {
   run([&] {
     auto const tasks = slow_to_end(1);
     seen(how([&] {

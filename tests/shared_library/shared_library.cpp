@@ -60,7 +60,7 @@ bool loop_has_a_parker() {
 
 }  // namespace
 
-TEST_CASE("shared library: an exception that a plugin throws is caught by its type, and the other way round") {
+TEST_CASE("shared library: an exception that a plugin throws is caught by its type in the host, and vice versa") {
   asio_plugin const plugin;
   for (auto const& name : exception_names()) {
     CHECK(name_of_caught([&] { plugin.call.throw_by_name(name); }) == name);
@@ -90,7 +90,7 @@ TEST_CASE("shared library: a time limit of the host ends a parallel group in a p
   CHECK(std::chrono::steady_clock::now() - start < 30s);
 }
 
-TEST_CASE("shared library: a plugin that ran loops can be closed, and loops of the host go on") {
+TEST_CASE("shared library: a plugin that ran loops can be closed, and loops of the host continue") {
   asio_plugin plugin;
   plugin.call.run_a_loop();
   CHECK(plugin.close());

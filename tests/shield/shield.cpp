@@ -43,7 +43,7 @@ void cancel_after(fibers::duration time, F body) {
 
 // --- requests from outside ---
 
-TEST_CASE_METHOD(virtual_time, "shield: a request that comes inside waits until it is over") {
+TEST_CASE_METHOD(virtual_time, "shield: a request that arrives inside stays pending until it ends") {
   run([&] {
     cancel_after(1s, [&] {
       seen(ends([&] {
@@ -60,7 +60,7 @@ TEST_CASE_METHOD(virtual_time, "shield: a request that comes inside waits until 
   CHECK(seen == "all of it@3, goes on@3, cancelled: enough, asked 1@3");
 }
 
-TEST_CASE_METHOD(virtual_time, "shield: a request that came before does not cut it short either") {
+TEST_CASE_METHOD(virtual_time, "shield: a request that arrived before does not interrupt it either") {
   run([&] {
     auto const child = spawn([&] {
       this_task::cancel("before");
@@ -79,7 +79,7 @@ TEST_CASE_METHOD(virtual_time, "shield: a request that came before does not cut 
   CHECK(seen == "returned, asked 1@0, goes on@3, cancelled: before, asked 1@3");
 }
 
-TEST_CASE_METHOD(virtual_time, "shield: a request that comes after finds nothing in its way") {
+TEST_CASE_METHOD(virtual_time, "shield: a request that arrives after it is delivered at once") {
   run([&] {
     cancel_after(1s, [&] {
       with_shield([] { this_task::yield(); });
@@ -101,7 +101,7 @@ TEST_CASE_METHOD(virtual_time, "shield: does not suspend and delivers nothing by
   CHECK(seen == "returned 5, asked 1@0, cancelled@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "shield: a task that waits in it for another passes nothing on") {
+TEST_CASE_METHOD(virtual_time, "shield: a task that waits in it for another forwards nothing") {
   run([&] {
     auto inner = spawn([] { sleep_for(3s); });
     cancel_after(1s, [&] {
@@ -130,7 +130,7 @@ TEST_CASE_METHOD(virtual_time, "shield: several requests in it are thrown as one
   CHECK(seen == "2@2, cancelled: second, asked 2@3, returned, asked 2@4");
 }
 
-TEST_CASE_METHOD(virtual_time, "shield: a task that cancels itself in it goes on to its end") {
+TEST_CASE_METHOD(virtual_time, "shield: a task that cancels itself in it continues to its end") {
   run([&] {
     auto const child = spawn([&] {
       seen(ends([&] {
@@ -147,7 +147,7 @@ TEST_CASE_METHOD(virtual_time, "shield: a task that cancels itself in it goes on
   CHECK(seen == "goes on@1, cancelled: myself, asked 1@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "shield: a request can be taken back in it, and is not thrown then") {
+TEST_CASE_METHOD(virtual_time, "shield: a request can be withdrawn in it, and is not thrown then") {
   run([&] {
     cancel_after(1s, [&] {
       with_shield([] {
@@ -160,7 +160,7 @@ TEST_CASE_METHOD(virtual_time, "shield: a request can be taken back in it, and i
   CHECK(seen == "returned@3");
 }
 
-TEST_CASE_METHOD(virtual_time, "shield: nested ones hold requests back until the outermost is over") {
+TEST_CASE_METHOD(virtual_time, "shield: nested shields keep requests pending until the outermost ends") {
   run([&] {
     cancel_after(1s, [&] {
       seen(ends([&] {
@@ -178,7 +178,8 @@ TEST_CASE_METHOD(virtual_time, "shield: nested ones hold requests back until the
   CHECK(seen == "between@2, last@6, cancelled: enough, asked 1@6");
 }
 
-TEST_CASE_METHOD(virtual_time, "shield: two in a row in a clean-up are both carried out, but what is between is not",
+TEST_CASE_METHOD(virtual_time,
+                 "shield: two in a row in clean-up are both carried out, but the code between is interrupted",
                  "[TRAP-12]") {
   bool const again = GENERATE(false, true);
   run([&] {
@@ -211,7 +212,7 @@ TEST_CASE_METHOD(virtual_time, "shield: two in a row in a clean-up are both carr
 
 // --- what it returns and throws ---
 
-TEST_CASE_METHOD(virtual_time, "shield: gives what its body gives") {
+TEST_CASE_METHOD(virtual_time, "shield: returns what its body returns") {
   int number = 0;
   run([&] {
     seen(&with_shield([&]() -> int& { return number; }) == &number ? "the same" : "another");
@@ -223,7 +224,7 @@ TEST_CASE_METHOD(virtual_time, "shield: gives what its body gives") {
   CHECK(seen == "the same@0, 5@0, 6@0, failed: no@0, cancelled: by itself@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "shield: is over also when its body fails") {
+TEST_CASE_METHOD(virtual_time, "shield: ends also when its body fails") {
   run([&] {
     cancel_after(1s, [&] {
       seen(ends([] {
@@ -238,7 +239,7 @@ TEST_CASE_METHOD(virtual_time, "shield: is over also when its body fails") {
   CHECK(seen == "failed: no, asked 1@2, cancelled: enough, asked 1@2");
 }
 
-TEST_CASE("shield: outside of a task it says that it needs one") {
+TEST_CASE("shield: outside a task it says that it needs one") {
   bool called = false;
   CHECK_THROWS_AS(with_shield([&] { called = true; }), fibers::invalid_state_error);
   CHECK_THROWS_AS(with_shield(1s, [&] { called = true; }), fibers::invalid_state_error);
@@ -247,7 +248,7 @@ TEST_CASE("shield: outside of a task it says that it needs one") {
 
 // --- time limits ---
 
-TEST_CASE_METHOD(virtual_time, "shield: a limit of its own cuts it short") {
+TEST_CASE_METHOD(virtual_time, "shield: a limit of its own ends its body") {
   run([&] {
     seen(ends([] { with_shield(1s, [] { sleep_for(9s); }); }));
     seen(ends([] { with_shield(0s, [] { this_task::yield(); }); }));
@@ -262,7 +263,7 @@ TEST_CASE_METHOD(virtual_time, "shield: a limit of its own cuts it short") {
   CHECK(seen == "timed out@1, timed out@1, returned@10, timed out@13");
 }
 
-TEST_CASE_METHOD(virtual_time, "shield: its limit counts also when a request waits outside") {
+TEST_CASE_METHOD(virtual_time, "shield: its limit counts also while a request is pending outside") {
   bool const before = GENERATE(true, false);
   run([&] {
     auto const child = spawn([&] {
@@ -277,7 +278,7 @@ TEST_CASE_METHOD(virtual_time, "shield: its limit counts also when a request wai
   CHECK(seen == "timed out, asked 1@2, cancelled: waits, asked 1@2");
 }
 
-TEST_CASE_METHOD(virtual_time, "shield: a timeout inside works, and takes only its own request back") {
+TEST_CASE_METHOD(virtual_time, "shield: a timeout inside works, and withdraws only its own request") {
   run([&] {
     cancel_after(1s, [&] {
       seen(ends([&] {
@@ -292,7 +293,7 @@ TEST_CASE_METHOD(virtual_time, "shield: a timeout inside works, and takes only i
   CHECK(seen == "timed out, asked 1@2, returned 0, asked 1@3, cancelled: enough, asked 1@3");
 }
 
-TEST_CASE_METHOD(virtual_time, "shield: a timeout around it has to wait for it") {
+TEST_CASE_METHOD(virtual_time, "shield: a timeout around it waits for its end") {
   bool const waits_afterwards = GENERATE(true, false);
   run([&] {
     seen(ends([&] {
@@ -307,7 +308,7 @@ TEST_CASE_METHOD(virtual_time, "shield: a timeout around it has to wait for it")
   CHECK(seen == (waits_afterwards ? "expired@3, timed out@3, returned@4" : "expired@3, returned@3, returned@4"));
 }
 
-TEST_CASE_METHOD(virtual_time, "shield: a timeout in a shield in a timeout: each has its own") {
+TEST_CASE_METHOD(virtual_time, "shield: in a timeout in a shield in a timeout each limit is independent") {
   auto const inner = GENERATE(fibers::duration(1s), fibers::duration(3s));
   run([&] {
     seen(ends([&] {
@@ -320,7 +321,8 @@ TEST_CASE_METHOD(virtual_time, "shield: a timeout in a shield in a timeout: each
   CHECK(seen == (inner == 1s ? "timed out@1, timed out@2" : "timed out, asked 1@3, timed out@3"));
 }
 
-TEST_CASE_METHOD(virtual_time, "shield: the text of a timeout around it names where the task was when it was up") {
+TEST_CASE_METHOD(virtual_time,
+                 "shield: the text of a timeout around it names where the task was when the time was up") {
   std::string text;
   int line = 0;
   run([&] {
@@ -341,7 +343,7 @@ TEST_CASE_METHOD(virtual_time, "shield: the text of a timeout around it names wh
 
 // --- task groups ---
 
-TEST_CASE_METHOD(virtual_time, "shield: a group inside is not touched by a request, and works as ever") {
+TEST_CASE_METHOD(virtual_time, "shield: a group inside is not affected by a request, and works as usual") {
   run([&] {
     cancel_after(1s, [&] {
       seen(ends([&] {
@@ -363,7 +365,7 @@ TEST_CASE_METHOD(virtual_time, "shield: a group inside is not touched by a reque
   CHECK(seen == "returned@2, cancelled, asked 2@3, failed: task group@3, cancelled: enough, asked 1@3");
 }
 
-TEST_CASE_METHOD(virtual_time, "shield: in a group's body, the group's request waits for it") {
+TEST_CASE_METHOD(virtual_time, "shield: in a group's body it delays the group's request") {
   run([&] {
     seen(ends([&] {
            fibers::with_task_group([&](fibers::task_group& group) {

@@ -41,7 +41,7 @@ std::string state_of(task_handle<> const& task) {
 
 // --- the outcome ---
 
-TEST_CASE_METHOD(virtual_time, "shield(task): gives the result of the task", "[SH-01]") {
+TEST_CASE_METHOD(virtual_time, "shield(task): returns the result of the task", "[SH-01]") {
   int number = 0;
   run([&] {
     auto owned = spawn([] { return std::make_unique<int>(5); });
@@ -57,7 +57,7 @@ TEST_CASE_METHOD(virtual_time, "shield(task): gives the result of the task", "[S
   CHECK(seen == "5@0, failed: fibers: the result of thi@0, the same@0, returned 10@1, returned@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "shield(task): throws what the task threw, that very object", "[SH-02]") {
+TEST_CASE_METHOD(virtual_time, "shield(task): throws what the task threw, the same object", "[SH-02]") {
   run([&] {
     auto child = spawn([] {
       sleep_for(1s);
@@ -91,7 +91,7 @@ TEST_CASE_METHOD(virtual_time, "shield(task): throws cancelled_error if the task
   CHECK(seen == "cancelled: by hand@1, not cancelled@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "shield(task): gives the outcome of a task that has ended at once", "[SH-09]") {
+TEST_CASE_METHOD(virtual_time, "shield(task): returns the outcome of a task that has ended at once", "[SH-09]") {
   run([&] {
     auto value = spawn([] { return 5; });
     auto failure = spawn([] { throw std::runtime_error("no"); });
@@ -104,7 +104,7 @@ TEST_CASE_METHOD(virtual_time, "shield(task): gives the outcome of a task that h
 
 // --- the caller is cancelled ---
 
-TEST_CASE_METHOD(virtual_time, "shield(task): a cancelled caller leaves at once, and the task goes on",
+TEST_CASE_METHOD(virtual_time, "shield(task): a cancelled caller leaves at once, and the task continues",
                  "[SH-04][SH-05][SH-06]") {
   run([&] {
     auto child = spawn([] { return five_after(3s); });
@@ -122,8 +122,8 @@ TEST_CASE_METHOD(virtual_time, "shield(task): a cancelled caller leaves at once,
   CHECK(seen == "cancelled@1, runs, asked 0@1, returned 5@3");
 }
 
-TEST_CASE_METHOD(virtual_time,
-                 "shield(task): of two that wait, a cancelled one disturbs neither the other nor the task", "[SH-16]") {
+TEST_CASE_METHOD(virtual_time, "shield(task): of two callers, a cancelled one disturbs neither the other nor the task",
+                 "[SH-16]") {
   run([&] {
     auto child = spawn([] { return five_after(3s); });
     auto const waits = [&] { seen(ends([&] { return shield(child.handle()); })); };
@@ -136,7 +136,7 @@ TEST_CASE_METHOD(virtual_time,
   CHECK(seen == "cancelled: enough, asked 1@1, returned 5@3");
 }
 
-TEST_CASE_METHOD(virtual_time, "shield(task): a request that was pending comes first (R3)") {
+TEST_CASE_METHOD(virtual_time, "shield(task): a pending request is thrown first") {
   run([&] {
     auto child = spawn([] { return five_after(1s); });
     auto const waiting = spawn([&] {
@@ -157,7 +157,7 @@ TEST_CASE_METHOD(virtual_time, "shield(task): a request that was pending comes f
 }
 
 TEST_CASE_METHOD(virtual_time,
-                 "shield(task): when the task has just ended, the result comes out, and the request later (R4)") {
+                 "shield(task): if the task has just ended, its result is returned, and the request stays pending") {
   run([&] {
     auto child = spawn([] { return five_after(1s); });
     auto const waiting = spawn([&] {
@@ -170,7 +170,7 @@ TEST_CASE_METHOD(virtual_time,
   CHECK(seen == "returned 5, asked 1@1, cancelled: late, asked 1@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "shield(task): two in a row in a clean-up: a request ends the wait, not the task",
+TEST_CASE_METHOD(virtual_time, "shield(task): of two in a row in clean-up, a request ends the wait, not the task",
                  "[TRAP-12]") {
   run([&] {
     auto child = spawn([&] {
@@ -198,7 +198,7 @@ TEST_CASE_METHOD(virtual_time, "shield(task): two in a row in a clean-up: a requ
 
 // --- what nobody fetched ---
 
-TEST_CASE_METHOD(virtual_time, "shield(task): when the caller has gone, an error of the task is reported, once",
+TEST_CASE_METHOD(virtual_time, "shield(task): after the caller has left, an error of the task is reported, once",
                  "[SH-07][SH-08][TRAP-11]") {
   int const callers = GENERATE(1, 2);
   run([&] {
@@ -221,7 +221,7 @@ TEST_CASE_METHOD(virtual_time, "shield(task): when the caller has gone, an error
   unfetched.clear();
 }
 
-TEST_CASE_METHOD(virtual_time, "shield(task): an error that somebody else fetches is not reported", "[TRAP-11]") {
+TEST_CASE_METHOD(virtual_time, "shield(task): an error that another task fetches is not reported", "[TRAP-11]") {
   run([&] {
     auto child = spawn([] {
       sleep_for(2s);
@@ -252,7 +252,8 @@ TEST_CASE_METHOD(virtual_time, "shield(task): many cancelled waits leave nothing
 
 // --- callables ---
 
-TEST_CASE_METHOD(virtual_time, "shield(callable): spawns a task for it, which goes on without the caller", "[SH-12]") {
+TEST_CASE_METHOD(virtual_time, "shield(callable): spawns a task for it, which continues without the caller",
+                 "[SH-12]") {
   run([&] {
     auto const self = this_task::id();
     seen(shield([&] { return this_task::id() == self; }) ? "the same task" : "another");
@@ -272,13 +273,13 @@ TEST_CASE_METHOD(virtual_time, "shield(callable): spawns a task for it, which go
   CHECK(seen == "another@0, returned 5@1, failed: no@1, cancelled@2, saved@3");
 }
 
-TEST_CASE("shield(callable): outside of a task it says that it needs one", "[SH-12]") {
+TEST_CASE("shield(callable): outside a task it says that it needs one", "[SH-12]") {
   bool called = false;
   CHECK_THROWS_AS(shield([&] { called = true; }), fibers::invalid_state_error);
   CHECK_FALSE(called);
 }
 
-TEST_CASE_METHOD(virtual_time, "shield(callable): of a gather, which a cancelled caller leaves running", "[SH-10]") {
+TEST_CASE_METHOD(virtual_time, "shield(callable): a cancelled caller leaves a gather in it running", "[SH-10]") {
   run([&] {
     auto gathering = spawn([] { return fibers::gather([] { return five_after(2s); }, [] { return five_after(3s); }); });
     auto const waiting = spawn([&] { shield(gathering); });
@@ -291,7 +292,7 @@ TEST_CASE_METHOD(virtual_time, "shield(callable): of a gather, which a cancelled
   CHECK(seen == "cancelled@1, 10@3");
 }
 
-TEST_CASE_METHOD(virtual_time, "gather: of shields, when cancelled, leaves the shielded tasks running", "[SH-11]") {
+TEST_CASE_METHOD(virtual_time, "gather: of shields, if cancelled, leaves the shielded tasks running", "[SH-11]") {
   run([&] {
     auto first = spawn([] { return five_after(2s); });
     auto second = spawn([] { return five_after(3s); });
@@ -307,7 +308,7 @@ TEST_CASE_METHOD(virtual_time, "gather: of shields, when cancelled, leaves the s
 
 // --- with wait_for ---
 
-TEST_CASE_METHOD(virtual_time, "wait_for: of a shield, without time, leaves the task running", "[SH-13]") {
+TEST_CASE_METHOD(virtual_time, "wait_for: of a shield, with a limit of 0, leaves the task running", "[SH-13]") {
   run([&] {
     auto child = spawn([] { return five_after(1s); });
     this_task::yield();
@@ -338,7 +339,7 @@ TEST_CASE_METHOD(virtual_time, "wait_for: of a shield times out, and the task st
 
 // --- the end of run() ---
 
-TEST_CASE_METHOD(virtual_time, "shield(task): protects from nothing when run() is over", "[SH-17]") {
+TEST_CASE_METHOD(virtual_time, "shield(task): protects from nothing when run() ends", "[SH-17]") {
   run([&] {
     auto const child = spawn([&] { seen(ends([] { sleep_for(9s); })); }).detach();
     spawn([&, child] { seen(ends([&] { shield(child); })); }).detach();

@@ -47,7 +47,7 @@ std::string in_flight() { return std::to_string(std::uncaught_exceptions()) + " 
 
 // --- while an exception unwinds the stack ---
 
-TEST_CASE_METHOD(virtual_time, "unwinding: a shield in a destructor is carried out, and requests come later") {
+TEST_CASE_METHOD(virtual_time, "unwinding: a shield in a destructor is carried out, and requests stay pending") {
   run([&] {
     seen(cancel_at({1s, 2s}, [&] {
       at_exit const saves{[&] {
@@ -96,7 +96,7 @@ TEST_CASE_METHOD(virtual_time, "unwinding: a shield with a limit, opened there, 
         "ended cancelled@5");
 }
 
-TEST_CASE_METHOD(virtual_time, "unwinding: a shield with a limit times out there though a request waits outside") {
+TEST_CASE_METHOD(virtual_time, "unwinding: a shield with a limit times out there though a request is pending outside") {
   run([&] {
     seen(cancel_at({1s, 2s}, [&] {
       at_exit const says_goodbye{[&] { seen(ends([] { with_shield(3s, [] { sleep_for(9s); }); })); }};
@@ -120,7 +120,7 @@ TEST_CASE_METHOD(virtual_time, "unwinding: a timeout that was entered there expi
   CHECK(seen == "timed out@1, returned 0@1, failed: no@1, returned@2");
 }
 
-TEST_CASE_METHOD(virtual_time, "unwinding: nor can a timeout around all of it, until the stack is unwound") {
+TEST_CASE_METHOD(virtual_time, "unwinding: a timeout around all of it is delayed until the stack is unwound") {
   run([&] {
     seen(ends([&] {
       with_timeout(1s, [&] {
@@ -137,7 +137,7 @@ TEST_CASE_METHOD(virtual_time, "unwinding: nor can a timeout around all of it, u
   CHECK(seen == "returned, asked 1@3, cancelled, asked 1@3, failed: no@3");
 }
 
-TEST_CASE_METHOD(virtual_time, "unwinding: deeper, in a destructor that a shield there calls, a new one is needed") {
+TEST_CASE_METHOD(virtual_time, "unwinding: deeper, in a destructor that a shield there calls, a new shield is needed") {
   run([&] {
     seen(ends([&] {
       at_exit const outer{[&] {
@@ -183,7 +183,7 @@ TEST_CASE_METHOD(virtual_time, "unwinding: a task group in a shield there works"
 
 // --- cleanup_guard ---
 
-TEST_CASE_METHOD(virtual_time, "cleanup_guard: may suspend on the normal path, and a request waits for it") {
+TEST_CASE_METHOD(virtual_time, "cleanup_guard: may suspend on the normal path, and a request stays pending meanwhile") {
   run([&] {
     seen(cancel_at({2s}, [&] {
       {
@@ -201,7 +201,7 @@ TEST_CASE_METHOD(virtual_time, "cleanup_guard: may suspend on the normal path, a
 }
 
 TEST_CASE_METHOD(virtual_time,
-                 "cleanup_guard: may suspend while a cancellation unwinds, and a second one waits for it") {
+                 "cleanup_guard: may suspend while a cancellation unwinds, and a second one stays pending") {
   run([&] {
     seen(cancel_at({1s, 2s}, [&] {
       cleanup_guard const saves([&] {
@@ -215,7 +215,7 @@ TEST_CASE_METHOD(virtual_time,
   CHECK(seen == "1 in flight@1, saved, 1 in flight@4, ended cancelled@4");
 }
 
-TEST_CASE_METHOD(virtual_time, "cleanup_guard: is carried out though a request was pending before") {
+TEST_CASE_METHOD(virtual_time, "cleanup_guard: runs though a request was pending before") {
   run([&] {
     auto const child = spawn([&] {
       cleanup_guard const saves([&] { seen(ends([] { sleep_for(1s); })); });
@@ -227,7 +227,7 @@ TEST_CASE_METHOD(virtual_time, "cleanup_guard: is carried out though a request w
   CHECK(seen == "returned, asked 1@1, cancelled@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "cleanup_guard: several are called in reverse, one after the other") {
+TEST_CASE_METHOD(virtual_time, "cleanup_guard: several run in reverse order, one after the other") {
   run([&] {
     seen(cancel_at({1s, 2s, 3s}, [&] {
       cleanup_guard const last([&] {
@@ -244,7 +244,7 @@ TEST_CASE_METHOD(virtual_time, "cleanup_guard: several are called in reverse, on
   CHECK(seen == "first@3, last@5, ended cancelled@5");
 }
 
-TEST_CASE_METHOD(virtual_time, "cleanup_guard: dismissed, it calls nothing, and lets go of what it held") {
+TEST_CASE_METHOD(virtual_time, "cleanup_guard: once dismissed, it calls nothing, and destroys its callable") {
   run([&] {
     cleanup_guard dismissed([held = fibers::testing::counted(), this] { seen("called"); });
     dismissed.dismiss();
@@ -254,7 +254,7 @@ TEST_CASE_METHOD(virtual_time, "cleanup_guard: dismissed, it calls nothing, and 
   CHECK(seen == "0@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "cleanup_guard: what it throws goes to the hook, on either path") {
+TEST_CASE_METHOD(virtual_time, "cleanup_guard: its exception goes to the hook, on either path") {
   run([&] {
     {
       cleanup_guard const fails([] { throw std::runtime_error("normal path"); });
@@ -277,7 +277,7 @@ TEST_CASE_METHOD(virtual_time, "cleanup_guard: what it throws goes to the hook, 
   unfetched.clear();
 }
 
-TEST_CASE_METHOD(virtual_time, "cleanup_guard: a limit inside is the way to end what takes too long") {
+TEST_CASE_METHOD(virtual_time, "cleanup_guard: a limit inside ends clean-up that takes too long") {
   run([&] {
     seen(cancel_at({1s, 2s}, [&] {
       cleanup_guard const says_goodbye([&] { seen(ends([] { return move_on_after(2s, [] { sleep_for(9s); }); })); });
@@ -287,7 +287,7 @@ TEST_CASE_METHOD(virtual_time, "cleanup_guard: a limit inside is the way to end 
   CHECK(seen == "returned 0, asked 2@3, ended cancelled@3");
 }
 
-TEST_CASE("cleanup_guard: outside of a task it calls its function all the same") {
+TEST_CASE("cleanup_guard: outside a task it calls its function nevertheless") {
   int calls = 0;
   {
     cleanup_guard const counts([&] { ++calls; });

@@ -35,7 +35,7 @@ TEST_CASE("barrier: fewer than one party is refused", "[BAR-01]") {
   CHECK_THROWS_AS(barrier(-1), std::invalid_argument);
 }
 
-TEST_CASE_METHOD(barrier_case, "barrier: the last lets all go, each with a number of its own", "[BAR-02][BAR-04]") {
+TEST_CASE_METHOD(barrier_case, "barrier: the last party wakes all, each with an index of its own", "[BAR-02][BAR-04]") {
   run([&] {
     barrier b(3);
     auto x = comer(b, "x");
@@ -66,7 +66,7 @@ TEST_CASE_METHOD(barrier_case, "barrier: one party never waits", "[BAR-03]") {
   CHECK(seen == "returned 0@0, returned 0@0, other@0");
 }
 
-TEST_CASE_METHOD(barrier_case, "barrier: a round begins as soon as the last is over", "[BAR-05][BAR-07]") {
+TEST_CASE_METHOD(barrier_case, "barrier: a round begins as soon as the previous one is over", "[BAR-05][BAR-07]") {
   run([&] {
     barrier b(2);
     std::vector<std::size_t> numbers;
@@ -85,7 +85,7 @@ TEST_CASE_METHOD(barrier_case, "barrier: a round begins as soon as the last is o
 }
 
 TEST_CASE_METHOD(barrier_case,
-                 "barrier: one that is cancelled has not come, and another takes its place with a number of its own",
+                 "barrier: a cancelled party is not counted, and another takes its place with an index of its own",
                  "[BAR-08][TRAP-31]") {
   run([&] {
     barrier b(3);
@@ -105,7 +105,7 @@ TEST_CASE_METHOD(barrier_case,
   CHECK(seen == "x cancelled@0, 1 waits@0, whole@0, returned 2@0, y returned 0@0, z returned 1@0");
 }
 
-TEST_CASE_METHOD(barrier_case, "barrier: one that is cancelled and has not run yet does not count either") {
+TEST_CASE_METHOD(barrier_case, "barrier: a cancelled party that has not run yet is not counted") {
   run([&] {
     barrier b(2);
     auto x = comer(b, "x");
@@ -121,8 +121,9 @@ TEST_CASE_METHOD(barrier_case, "barrier: one that is cancelled and has not run y
   CHECK(seen == "x cancelled@0, 1 waits@1, z returned 1@1, y returned 0@1");
 }
 
-TEST_CASE_METHOD(barrier_case,
-                 "barrier: it was full before the cancel: the wait is over, and the request stays pending") {
+TEST_CASE_METHOD(
+    barrier_case,
+    "barrier: if the round was complete before the cancel, the wait returns, and the request stays pending") {
   run([&] {
     barrier b(2);
     auto x = spawn([&] {
@@ -137,7 +138,7 @@ TEST_CASE_METHOD(barrier_case,
   CHECK(seen == "returned 0@0, cancelled@0");
 }
 
-TEST_CASE_METHOD(barrier_case, "barrier: reset sends those away who wait, and begins anew",
+TEST_CASE_METHOD(barrier_case, "barrier: reset ends the waits with an error, and begins a new round",
                  "[BAR-09][BAR-10][BAR-13]") {
   run([&] {
     barrier b(2);
@@ -155,7 +156,7 @@ TEST_CASE_METHOD(barrier_case, "barrier: reset sends those away who wait, and be
   CHECK(seen == "x failed: the barrier is broken@0, whole@0, returned 1@0, y returned 0@0");
 }
 
-TEST_CASE_METHOD(barrier_case, "barrier: reset touches neither those who have passed nor those who come after",
+TEST_CASE_METHOD(barrier_case, "barrier: reset affects neither parties that have passed nor parties that arrive later",
                  "[BAR-11][BAR-12]") {
   run([&] {
     barrier b(2);
@@ -171,7 +172,7 @@ TEST_CASE_METHOD(barrier_case, "barrier: reset touches neither those who have pa
   CHECK(seen == "x returned 0@0, returned 1@0, y returned 0@0");
 }
 
-TEST_CASE_METHOD(barrier_case, "barrier: abort breaks it for those who wait and those who come, until it is reset",
+TEST_CASE_METHOD(barrier_case, "barrier: abort breaks it for waiting and arriving parties, until it is reset",
                  "[BAR-14][BAR-15][BAR-16][BAR-17]") {
   run([&] {
     barrier b(3);
@@ -198,7 +199,7 @@ TEST_CASE_METHOD(barrier_case, "barrier: abort breaks it for those who wait and 
         "broken@0, whole@0, returned 2@0, v returned 0@0, w returned 1@0");
 }
 
-TEST_CASE_METHOD(barrier_case, "barrier: a timeout is as if the task had not come") {
+TEST_CASE_METHOD(barrier_case, "barrier: a wait that times out is not counted") {
   run([&] {
     barrier b(2);
     seen(fibers::move_on_after(1s, [&] { return b.arrive_and_wait(); }).has_value() ? "passed" : "gave up");

@@ -46,7 +46,8 @@ class condition_case : public virtual_time {
 };
 }  // namespace
 
-TEST_CASE_METHOD(condition_case, "condition_variable: waiting frees the lock; who is notified locks it again, in order",
+TEST_CASE_METHOD(condition_case,
+                 "condition_variable: waiting releases the lock; a notified waiter acquires it again, in order",
                  "[COND-01][COND-02][COND-03][COND-13][COND-14]") {
   run([&] {
     auto a = waiter("a", 1s);
@@ -63,7 +64,7 @@ TEST_CASE_METHOD(condition_case, "condition_variable: waiting frees the lock; wh
   CHECK(seen == "free@0, a locked@0, b locked@1, c waits@5, c locked@5");
 }
 
-TEST_CASE_METHOD(condition_case, "condition_variable: notify does not free the lock", "[COND-02]") {
+TEST_CASE_METHOD(condition_case, "condition_variable: notify does not release the lock", "[COND-02]") {
   run([&] {
     auto a = waiter("a");
     this_task::yield();
@@ -99,7 +100,7 @@ TEST_CASE_METHOD(condition_case, "condition_variable: waiting without the lock i
   CHECK(seen == "failed: fibers: condition_variable::wait(): the lock d@0, returned@0");
 }
 
-TEST_CASE_METHOD(condition_case, "condition_variable: a cancelled waiter holds the lock when it learns of it",
+TEST_CASE_METHOD(condition_case, "condition_variable: a cancelled waiter holds the lock when cancelled_error is thrown",
                  "[COND-07][COND-16][TRAP-06]") {
   run([&] {
     auto a = waiter("a");
@@ -115,9 +116,10 @@ TEST_CASE_METHOD(condition_case, "condition_variable: a cancelled waiter holds t
   CHECK(seen == "a cancelled why locked@1, cancelled: why@1, free@1");
 }
 
-TEST_CASE_METHOD(condition_case,
-                 "condition_variable: notified, then cancelled while it queues for the lock: it throws with the lock",
-                 "[COND-08][COND-09][COND-17]") {
+TEST_CASE_METHOD(
+    condition_case,
+    "condition_variable: a waiter that is notified, then cancelled while it queues for the lock, throws with the lock",
+    "[COND-08][COND-09][COND-17]") {
   run([&] {
     auto a = waiter("a");
     this_task::yield();
@@ -133,8 +135,10 @@ TEST_CASE_METHOD(condition_case,
   CHECK(seen == "a cancelled late locked@2, cancelled: late@2");
 }
 
-TEST_CASE_METHOD(condition_case, "condition_variable: cancelled again and again it queues on, and throws the latest",
-                 "[COND-10]") {
+TEST_CASE_METHOD(
+    condition_case,
+    "condition_variable: a waiter that is cancelled repeatedly keeps queueing, and throws the latest request",
+    "[COND-10]") {
   run([&] {
     auto a = waiter("a");
     this_task::yield();
@@ -152,7 +156,7 @@ TEST_CASE_METHOD(condition_case, "condition_variable: cancelled again and again 
   CHECK(seen == "a cancelled three locked@3, cancelled: three@3");
 }
 
-TEST_CASE_METHOD(condition_case, "condition_variable: a predicate is asked again after each notification",
+TEST_CASE_METHOD(condition_case, "condition_variable: a predicate is evaluated after each notification",
                  "[COND-11][COND-12][COND-20]") {
   run([&] {
     int items = 0;
@@ -181,7 +185,7 @@ TEST_CASE_METHOD(condition_case, "condition_variable: after a timeout the lock i
 }
 
 TEST_CASE_METHOD(condition_case,
-                 "condition_variable: a notification is not lost on one who is cancelled in the same step",
+                 "condition_variable: a notification is not lost on a waiter that is cancelled in the same step",
                  "[COND-18][COND-19][TRAP-06]") {
   bool const cancel_first = GENERATE(true, false);
   run([&] {
@@ -198,9 +202,10 @@ TEST_CASE_METHOD(condition_case,
   CHECK(seen.contains("a cancelled  locked@0"));
 }
 
-TEST_CASE_METHOD(condition_case,
-                 "condition_variable: cancelled while it queues for the lock, it passes the notification on",
-                 "[COND-19]") {
+TEST_CASE_METHOD(
+    condition_case,
+    "condition_variable: a waiter that is cancelled while it queues for the lock forwards the notification",
+    "[COND-19]") {
   run([&] {
     auto a = waiter("a");
     auto b = waiter("b");

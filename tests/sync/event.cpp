@@ -18,7 +18,7 @@ using fibers::testing::how;
 using fibers::testing::virtual_time;
 namespace this_task = fibers::this_task;
 
-TEST_CASE_METHOD(virtual_time, "event: set lets all go, in the order in which they came", "[EVT-01]") {
+TEST_CASE_METHOD(virtual_time, "event: set wakes all waiters in FIFO order", "[EVT-01]") {
   run([&] {
     event happened;
     auto const waits = [&](std::string name) {
@@ -39,7 +39,7 @@ TEST_CASE_METHOD(virtual_time, "event: set lets all go, in the order in which th
   CHECK(seen == "newcomer@1, a@1, b@1, c@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "event: waiting for one that is set does not suspend", "[EVT-02]") {
+TEST_CASE_METHOD(virtual_time, "event: waiting for a set event does not suspend", "[EVT-02]") {
   run([&] {
     event happened;
     happened.set();
@@ -51,7 +51,7 @@ TEST_CASE_METHOD(virtual_time, "event: waiting for one that is set does not susp
   CHECK(seen == "main@0, other@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "event: a cancelled waiter is gone, and the others go on waiting", "[EVT-03]") {
+TEST_CASE_METHOD(virtual_time, "event: a cancelled waiter leaves the list, and the others still wait", "[EVT-03]") {
   run([&] {
     event happened;
     auto a = spawn([&] { happened.wait(); });
@@ -65,7 +65,7 @@ TEST_CASE_METHOD(virtual_time, "event: a cancelled waiter is gone, and the other
   CHECK(seen == "cancelled: enough@1, returned@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "event: clear makes the next one wait again", "[EVT-04]") {
+TEST_CASE_METHOD(virtual_time, "event: after clear the next wait suspends again", "[EVT-04]") {
   run([&] {
     event happened;
     happened.set();
@@ -76,7 +76,7 @@ TEST_CASE_METHOD(virtual_time, "event: clear makes the next one wait again", "[E
   CHECK(seen == "failed: timed out after @1");
 }
 
-TEST_CASE_METHOD(virtual_time, "event: who was let go goes, whatever becomes of the event before it runs",
+TEST_CASE_METHOD(virtual_time, "event: a woken wait() returns, whatever becomes of the event before it runs",
                  "[EVT-05][EVT-06]") {
   run([&] {
     event happened;
@@ -98,7 +98,7 @@ TEST_CASE_METHOD(virtual_time, "event: who was let go goes, whatever becomes of 
   CHECK(seen == "1@0, clear@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "event: set comes before cancel: the wait is over, and the request stays pending",
+TEST_CASE_METHOD(virtual_time, "event: if set comes before cancel, the wait returns, and the request stays pending",
                  "[EVT-07]") {
   run([&] {
     event happened;
@@ -116,7 +116,7 @@ TEST_CASE_METHOD(virtual_time, "event: set comes before cancel: the wait is over
   CHECK(seen == "went on@0, cancelled@0, set@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "event: who is let go may destroy it") {
+TEST_CASE_METHOD(virtual_time, "event: a woken waiter may destroy the event") {
   run([&] {
     auto happened = std::make_unique<event>();
     auto a = spawn([&] {
@@ -132,7 +132,7 @@ TEST_CASE_METHOD(virtual_time, "event: who is let go may destroy it") {
   CHECK(seen == "returned@0, returned@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "event: who waits for one that is destroyed gets an error that says so") {
+TEST_CASE_METHOD(virtual_time, "event: waiters of a destroyed event get an error that says so") {
   run([&] {
     auto happened = std::make_unique<event>();
     auto a = spawn("hopeful", [&, &e = *happened] { e.wait(); });

@@ -36,7 +36,7 @@ std::vector<int> numbers(int from, int to = 1000) {
 
 }  // namespace
 
-TEST_CASE_METHOD(virtual_time, "for_each_concurrent: no more at a time than the limit, and no fewer than can be") {
+TEST_CASE_METHOD(virtual_time, "for_each_concurrent: runs as many calls at a time as the limit and the range allow") {
   std::size_t const limit = GENERATE(1u, 2u, 3u, 6u, 100u);
   CAPTURE(limit);
   std::size_t running = 0, most = 0, calls = 0;
@@ -54,7 +54,8 @@ TEST_CASE_METHOD(virtual_time, "for_each_concurrent: no more at a time than the 
   CHECK(seen == "over@" + std::to_string((6 + std::min<std::size_t>(limit, 6) - 1) / std::min<std::size_t>(limit, 6)));
 }
 
-TEST_CASE_METHOD(virtual_time, "for_each_concurrent: begins in order, and whoever is done makes room for the next") {
+TEST_CASE_METHOD(virtual_time,
+                 "for_each_concurrent: begins in order, and each call that ends makes room for the next") {
   run([&] {
     for_each_concurrent(std::vector{3, 1, 1, 1}, 2, [&](int seconds) {
       seen("begin " + std::to_string(seconds));
@@ -65,7 +66,7 @@ TEST_CASE_METHOD(virtual_time, "for_each_concurrent: begins in order, and whoeve
   CHECK(seen == "begin 3@0, begin 1@0, end@1, begin 1@1, end@2, begin 1@2, end@3, end@3");
 }
 
-TEST_CASE_METHOD(virtual_time, "for_each_concurrent: of nothing does nothing; a limit of 0 is refused") {
+TEST_CASE_METHOD(virtual_time, "for_each_concurrent: an empty range does nothing; a limit of 0 is refused") {
   run([&] {
     seen(how([] { for_each_concurrent(std::vector<int>(), 5, [](int) {}); }));
     seen(how([] { for_each_concurrent(std::vector{1}, 0, [](int) {}); }));
@@ -88,7 +89,7 @@ TEST_CASE_METHOD(virtual_time, "for_each_concurrent: elements are the range's ow
   CHECK(seen == "5@2");
 }
 
-TEST_CASE_METHOD(virtual_time, "for_each_concurrent: of a range for one pass, each element once") {
+TEST_CASE_METHOD(virtual_time, "for_each_concurrent: passes each element of a single-pass range once") {
   run([&] {
     for_each_concurrent(one_pass(5, [](int i) { return std::make_unique<int>(i); }), 4,
                         [&](std::unique_ptr<int> number) {
@@ -99,7 +100,7 @@ TEST_CASE_METHOD(virtual_time, "for_each_concurrent: of a range for one pass, ea
   CHECK(seen == "0@1, 1@1, 2@1, 3@1, 4@2");
 }
 
-TEST_CASE_METHOD(virtual_time, "for_each_concurrent: of a range that itself waits for its elements") {
+TEST_CASE_METHOD(virtual_time, "for_each_concurrent: takes a range that itself waits for its elements") {
   run([&] {
     std::vector<fibers::task<int>> tasks;
     for (int const seconds : {3, 1, 2}) {
@@ -132,7 +133,7 @@ TEST_CASE_METHOD(virtual_time, "for_each_concurrent: the first error ends it, an
   CHECK(seen == "1 returned@1, 2 returned@2, 3 cancelled@2, failed: task group (1 exception: four)@2, 0@2");
 }
 
-TEST_CASE_METHOD(virtual_time, "for_each_concurrent: a call that is cancelled is no error, and the rest goes on",
+TEST_CASE_METHOD(virtual_time, "for_each_concurrent: a cancelled call is not an error, and the others continue",
                  "[TG-03]") {
   run([&] {
     for_each_concurrent(numbers(0, 6), 2, [&](int number) {
@@ -145,7 +146,8 @@ TEST_CASE_METHOD(virtual_time, "for_each_concurrent: a call that is cancelled is
   CHECK(seen == "1@1, 3@2, 5@3, over@3");
 }
 
-TEST_CASE_METHOD(virtual_time, "for_each_concurrent: cancelled, it ends what has begun and begins no more", "[TG-07]") {
+TEST_CASE_METHOD(virtual_time, "for_each_concurrent: if cancelled, it ends the calls under way and begins no more",
+                 "[TG-07]") {
   run([&] {
     auto caller = spawn([&] {
       for_each_concurrent(numbers(0), 2, [&, object = std::make_shared<counted>()](int number) {
@@ -169,7 +171,7 @@ TEST_CASE_METHOD(virtual_time, "for_each_concurrent: cancelled, it ends what has
   CHECK(seen == "cleaned up 0@2, cleaned up 1@2, cancelled: enough@2, failed: timed out@3");
 }
 
-TEST_CASE_METHOD(virtual_time, "for_each_concurrent: cancelled while its range waits for elements") {
+TEST_CASE_METHOD(virtual_time, "for_each_concurrent: can be cancelled while its range waits for elements") {
   run([&] {
     std::vector<fibers::task<void>> tasks;
     tasks.push_back(spawn([] { sleep_for(5s); }));
@@ -194,7 +196,7 @@ TEST_CASE_METHOD(virtual_time, "for_each_concurrent: a pending request is thrown
 }
 
 TEST_CASE_METHOD(virtual_time,
-                 "for_each_concurrent: an error of the range itself comes out, after the calls have ended") {
+                 "for_each_concurrent: an error of the range itself is thrown after the calls have ended") {
   run([&] {
     auto some = one_pass(5, [](int n) {
       if (n == 3) throw std::runtime_error("bad element");
@@ -205,7 +207,7 @@ TEST_CASE_METHOD(virtual_time,
   CHECK(seen == "failed: task group (1 exception: bad element)@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "for_each_concurrent: a hundred thousand elements, a hundred at a time") {
+TEST_CASE_METHOD(virtual_time, "for_each_concurrent: handles a hundred thousand elements, a hundred at a time") {
   int const elements = sanitized ? 5'000 : 100'000;
   long long sum = 0;
   run([&] {

@@ -34,7 +34,7 @@ class get_any_case : public queue_case {
 };
 }  // namespace
 
-TEST_CASE_METHOD(get_any_case, "get_any: takes from the first that has something, without waiting") {
+TEST_CASE_METHOD(get_any_case, "get_any: takes from the first queue that has an item, without waiting") {
   run([&] {
     auto other = spawn([&] { seen("other"); });
     queue<int> a;
@@ -54,7 +54,7 @@ TEST_CASE_METHOD(get_any_case, "get_any: takes from the first that has something
   CHECK(seen == "1: 1@0, 0: 3@0, 1: 2@0, x@0, other@0");
 }
 
-TEST_CASE_METHOD(get_any_case, "get_any: takes from exactly one, whichever comes first") {
+TEST_CASE_METHOD(get_any_case, "get_any: takes from exactly one queue, whichever gets an item first") {
   bool const both = GENERATE(true, false);
   run([&] {
     queue<int> a, b;
@@ -70,7 +70,7 @@ TEST_CASE_METHOD(get_any_case, "get_any: takes from exactly one, whichever comes
   CHECK(seen == "t returned 1: 1@1, 1: 2@1, 0 empty@1");
 }
 
-TEST_CASE_METHOD(get_any_case, "get_any: leaves its places in the other queues") {
+TEST_CASE_METHOD(get_any_case, "get_any: leaves the wait lists of the other queues") {
   run([&] {
     queue<int> a, b;
     auto t = taker("t", a, b), u = getter(a, "u");
@@ -84,7 +84,7 @@ TEST_CASE_METHOD(get_any_case, "get_any: leaves its places in the other queues")
   CHECK(seen == "t returned 1: 1@0, u returned 2@0, 1: 3@0");
 }
 
-TEST_CASE_METHOD(get_any_case, "get_any: when cancelled, takes nothing", "[TRAP-03]") {
+TEST_CASE_METHOD(get_any_case, "get_any: if cancelled, takes nothing", "[TRAP-03]") {
   bool const cancel_first = GENERATE(true, false);
   run([&] {
     queue<int> a, b;
@@ -100,7 +100,7 @@ TEST_CASE_METHOD(get_any_case, "get_any: when cancelled, takes nothing", "[TRAP-
   CHECK(seen == (cancel_first ? "t cancelled@0, 0 empty@0, 1: 1@0" : "t returned 1: 1@0, 0 empty@0, 0 empty@0"));
 }
 
-TEST_CASE_METHOD(get_any_case, "get_any: times out, and takes nothing") {
+TEST_CASE_METHOD(get_any_case, "get_any: if it times out, takes nothing") {
   run([&] {
     queue<int> a, b;
     for (int i = 0; i < 3; ++i) seen(fibers::move_on_after(1s, [&] { get_any(a, b); }) ? "got" : "nothing");
@@ -114,7 +114,7 @@ TEST_CASE_METHOD(get_any_case, "get_any: times out, and takes nothing") {
   CHECK(seen == "nothing@1, nothing@2, nothing@3, cancelled@3, 1: 1@3, 1: 2@3");
 }
 
-TEST_CASE_METHOD(get_any_case, "get_any: passes over queues that are shut down, and ends when all are") {
+TEST_CASE_METHOD(get_any_case, "get_any: skips queues that are shut down, and ends when all are") {
   run([&] {
     queue<int> a, b;
     auto t = taker("t", a, b), u = taker("u", a, b);
@@ -130,7 +130,7 @@ TEST_CASE_METHOD(get_any_case, "get_any: passes over queues that are shut down, 
   CHECK(seen == "t returned 1: 1@2, u failed: the queue was shut down@3, failed: the queue was shut down@4");
 }
 
-TEST_CASE_METHOD(get_any_case, "get_any: what lies in a queue that is shut down can still be had") {
+TEST_CASE_METHOD(get_any_case, "get_any: takes items that are left in a queue that is shut down") {
   run([&] {
     queue<int> a, b;
     b.put(1);
@@ -142,7 +142,7 @@ TEST_CASE_METHOD(get_any_case, "get_any: what lies in a queue that is shut down 
   CHECK(seen == "returned 1: 1@0, failed: the queue was shut down@0");
 }
 
-TEST_CASE_METHOD(get_any_case, "get_any: several of them and plain getters share, each item goes to one") {
+TEST_CASE_METHOD(get_any_case, "get_any: several calls and plain getters share the items, each item goes to one") {
   run([&] {
     queue<int> a, b;
     auto t = taker("t", a, b), u = taker("u", b, a), v = getter(a, "v"), w = taker("w", a);
@@ -158,7 +158,7 @@ TEST_CASE_METHOD(get_any_case, "get_any: several of them and plain getters share
   CHECK(seen == "t returned 0: 1@0, u returned 0: 2@0, v returned 3@0, w returned 0: 4@0, 0 empty@0, 0 empty@0");
 }
 
-TEST_CASE_METHOD(get_any_case, "get_any: lets a putter in, and meets one at a rendezvous") {
+TEST_CASE_METHOD(get_any_case, "get_any: makes room for a putter, and takes its item at a rendezvous") {
   run([&] {
     queue<int> full(1), meeting(0);
     full.put(1);
@@ -181,7 +181,7 @@ TEST_CASE_METHOD(get_any_case, "get_any: lets a putter in, and meets one at a re
         "nothing@1");
 }
 
-TEST_CASE_METHOD(get_any_case, "get_any: counts for join, and takes items that can only be moved") {
+TEST_CASE_METHOD(get_any_case, "get_any: counts for join, and takes move-only items") {
   run([&] {
     queue<std::unique_ptr<int>> a, b;
     b.put(std::make_unique<int>(7));
@@ -208,7 +208,7 @@ TEST_CASE_METHOD(get_any_case, "get_any: the same queue twice gives one item") {
   CHECK(seen == "t returned 0: 1@0, 1: 2@0");
 }
 
-TEST_CASE_METHOD(get_any_case, "get_any: is told when one of its queues is destroyed") {
+TEST_CASE_METHOD(get_any_case, "get_any: throws an error when one of its queues is destroyed") {
   run([&] {
     auto a = std::make_unique<queue<int>>(), b = std::make_unique<queue<int>>();
     auto t = taker("t", *a, *b);
@@ -221,7 +221,7 @@ TEST_CASE_METHOD(get_any_case, "get_any: is told when one of its queues is destr
   CHECK(seen.contains("was destroyed meanwhile"));
 }
 
-TEST_CASE_METHOD(get_any_case, "get_any: what has come arrives though the queues are gone") {
+TEST_CASE_METHOD(get_any_case, "get_any: an item that was handed over arrives though the queues are destroyed") {
   int const passed_over = GENERATE(0, 1, 2);
   run([&] {
     auto a = std::make_unique<queue<int>>(), b = std::make_unique<queue<int>>();

@@ -51,7 +51,7 @@ constexpr double at_most = 15;
 
 }  // namespace
 
-TEST_CASE("growth: an arrival at a barrier costs the same however many wait") {
+TEST_CASE("growth: an arrival at a barrier costs the same however many tasks wait") {
   CHECK(growth([](int n) {
           fibers::barrier barrier(n + 1);
           std::vector<fibers::task<void>> tasks;
@@ -64,7 +64,7 @@ TEST_CASE("growth: an arrival at a barrier costs the same however many wait") {
         }) < at_most);
 }
 
-TEST_CASE("growth: barrier::waiting() costs the same however many wait") {
+TEST_CASE("growth: barrier::waiting() costs the same however many tasks wait") {
   CHECK(growth([](int n) {
           fibers::barrier barrier(n + 1);
           std::vector<fibers::task<void>> tasks;

@@ -16,7 +16,7 @@ using fibers::testing::how;
 using fibers::testing::virtual_time;
 namespace this_task = fibers::this_task;
 
-TEST_CASE_METHOD(virtual_time, "latch: lets all go at zero, and for ever after") {
+TEST_CASE_METHOD(virtual_time, "latch: wakes all waiters at zero, and stays open") {
   run([&] {
     latch l(2);
     auto a = spawn([&] {
@@ -38,7 +38,7 @@ TEST_CASE_METHOD(virtual_time, "latch: lets all go at zero, and for ever after")
   CHECK(seen == "not yet@1, a@1, b@1, zero@1");
 }
 
-TEST_CASE("latch: senseless numbers are refused, and change nothing") {
+TEST_CASE("latch: invalid numbers are refused, and change nothing") {
   CHECK_THROWS_AS(latch(-1), std::invalid_argument);
   CHECK(latch(0).try_wait());
   latch l(2);
@@ -50,7 +50,9 @@ TEST_CASE("latch: senseless numbers are refused, and change nothing") {
   CHECK(l.try_wait());
 }
 
-TEST_CASE_METHOD(virtual_time, "latch: who is cancelled in arrive_and_wait has arrived; before it, has not") {
+TEST_CASE_METHOD(
+    virtual_time,
+    "latch: a cancel in arrive_and_wait leaves the arrival counted; a cancel before it prevents the arrival") {
   run([&] {
     latch l(2);
     auto a = spawn([&] { l.arrive_and_wait(); });

@@ -32,7 +32,7 @@ class mutex_case : public virtual_time {
 };
 }  // namespace
 
-TEST_CASE_METHOD(mutex_case, "mutex: a free one is locked at once, and unlock frees it", "[LOCK-01]") {
+TEST_CASE_METHOD(mutex_case, "mutex: a free mutex is locked at once, and unlock frees it", "[LOCK-01]") {
   run([&] {
     mutex m;
     auto other = spawn([&] { seen("other"); });
@@ -46,7 +46,7 @@ TEST_CASE_METHOD(mutex_case, "mutex: a free one is locked at once, and unlock fr
   CHECK(seen == "locked@0, not twice@0, free@0, other@0");
 }
 
-TEST_CASE_METHOD(mutex_case, "mutex: first come, first served", "[LOCK-02][LOCK-08]") {
+TEST_CASE_METHOD(mutex_case, "mutex: waiters are served in FIFO order", "[LOCK-02][LOCK-08]") {
   run([&] {
     mutex m;
     auto a = locker(m, "a");
@@ -58,7 +58,7 @@ TEST_CASE_METHOD(mutex_case, "mutex: first come, first served", "[LOCK-02][LOCK-
   CHECK(seen == "a@0, b@1, c@2, free@3");
 }
 
-TEST_CASE_METHOD(mutex_case, "mutex: a cancelled waiter is out of the line", "[LOCK-03][LOCK-06]") {
+TEST_CASE_METHOD(mutex_case, "mutex: a cancelled waiter leaves the queue", "[LOCK-03][LOCK-06]") {
   run([&] {
     mutex m;
     auto a = locker(m, "a");
@@ -73,8 +73,10 @@ TEST_CASE_METHOD(mutex_case, "mutex: a cancelled waiter is out of the line", "[L
   CHECK(seen == "a@0, cancelled@0, c@1, free@2");
 }
 
-TEST_CASE_METHOD(mutex_case, "mutex: unlocked and cancelled in one step, in either order, exactly one goes on",
-                 "[LOCK-04][LOCK-05][TRAP-05]") {
+TEST_CASE_METHOD(
+    mutex_case,
+    "mutex: if it is unlocked and a waiter cancelled in one step, in either order, exactly one task continues",
+    "[LOCK-04][LOCK-05][TRAP-05]") {
   bool const cancel_first = GENERATE(true, false);
   run([&] {
     mutex m;
@@ -95,7 +97,7 @@ TEST_CASE_METHOD(mutex_case, "mutex: unlocked and cancelled in one step, in eith
   CHECK(seen == (cancel_first ? "b@0, c@1, free@2" : "a@0, b@0, c@1, free@2"));
 }
 
-TEST_CASE_METHOD(mutex_case, "mutex: unlocking a free one is refused", "[LOCK-07]") {
+TEST_CASE_METHOD(mutex_case, "mutex: unlocking a free mutex is refused", "[LOCK-07]") {
   mutex m;
   CHECK_THROWS_AS(m.unlock(), fibers::invalid_state_error);
   CHECK(m.try_lock());
@@ -103,7 +105,7 @@ TEST_CASE_METHOD(mutex_case, "mutex: unlocking a free one is refused", "[LOCK-07
   CHECK_FALSE(m.is_locked());
 }
 
-TEST_CASE_METHOD(mutex_case, "mutex: who unlocks and locks again goes to the end of the line", "[LOCK-09]") {
+TEST_CASE_METHOD(mutex_case, "mutex: a task that unlocks and locks again goes to the end of the queue", "[LOCK-09]") {
   run([&] {
     mutex m;
     auto a = spawn([&] {
@@ -120,7 +122,8 @@ TEST_CASE_METHOD(mutex_case, "mutex: who unlocks and locks again goes to the end
   CHECK(seen == "a@0, b@0, a@1");
 }
 
-TEST_CASE_METHOD(mutex_case, "mutex: unlocked, it is kept for the first that waits: a newcomer queues", "[LOCK-10]") {
+TEST_CASE_METHOD(mutex_case, "mutex: an unlocked mutex is reserved for the first waiter, and a newcomer queues",
+                 "[LOCK-10]") {
   run([&] {
     mutex m;
     m.lock();
@@ -135,7 +138,7 @@ TEST_CASE_METHOD(mutex_case, "mutex: unlocked, it is kept for the first that wai
   CHECK(seen == "free@0, a@0, newcomer@1");
 }
 
-TEST_CASE_METHOD(mutex_case, "mutex: who was overtaken by try_lock is the first again, and can be cancelled") {
+TEST_CASE_METHOD(mutex_case, "mutex: a waiter that try_lock has overtaken is first again, and can be cancelled") {
   bool const cancelled = GENERATE(false, true);
   run([&] {
     mutex m;
@@ -165,7 +168,7 @@ TEST_CASE_METHOD(mutex_case, "mutex: any task may unlock it", "[LOCK-12]") {
   CHECK(seen == "free@0");
 }
 
-TEST_CASE_METHOD(mutex_case, "mutex: lock throws a pending request, though it is free") {
+TEST_CASE_METHOD(mutex_case, "mutex: lock throws a pending request, though the mutex is free") {
   run([&] {
     mutex m;
     this_task::cancel("now");
@@ -177,7 +180,7 @@ TEST_CASE_METHOD(mutex_case, "mutex: lock throws a pending request, though it is
   CHECK(seen == "cancelled: now@0, free@0, try_lock does not@0");
 }
 
-TEST_CASE_METHOD(mutex_case, "mutex: a timeout leaves the line in order") {
+TEST_CASE_METHOD(mutex_case, "mutex: a timeout leaves the queue in order") {
   run([&] {
     mutex m;
     auto a = locker(m, "a");
@@ -189,7 +192,7 @@ TEST_CASE_METHOD(mutex_case, "mutex: a timeout leaves the line in order") {
   CHECK(seen == "a@0, b gave up@0.5, c@1");
 }
 
-TEST_CASE_METHOD(mutex_case, "mutex: lock_shielded waits on through a request, which stays pending") {
+TEST_CASE_METHOD(mutex_case, "mutex: lock_shielded continues to wait after a request, which stays pending") {
   run([&] {
     mutex m;
     auto a = locker(m, "a");
@@ -206,7 +209,7 @@ TEST_CASE_METHOD(mutex_case, "mutex: lock_shielded waits on through a request, w
   CHECK(seen == "a@0, b@1, cancelled@1");
 }
 
-TEST_CASE_METHOD(mutex_case, "mutex: a destructor can lock while an exception unwinds, and a request waits") {
+TEST_CASE_METHOD(mutex_case, "mutex: a destructor can lock during unwinding while a request is pending") {
   run([&] {
     mutex m;
     struct needs_lock {

@@ -27,7 +27,7 @@ namespace this_task = fibers::this_task;
 
 // --- what it holds, and in which order ---
 
-TEST_CASE_METHOD(queue_case, "queue: empty and full follow what is in it", "[Q-01]") {
+TEST_CASE_METHOD(queue_case, "queue: empty and full follow its contents", "[Q-01]") {
   queue<int> q(2);
   CHECK((q.empty() && !q.full() && q.size() == 0 && q.capacity() == 2));
   q.put_nowait(1);
@@ -38,7 +38,7 @@ TEST_CASE_METHOD(queue_case, "queue: empty and full follow what is in it", "[Q-0
   CHECK((!q.empty() && !q.full() && q.size() == 1));
 }
 
-TEST_CASE_METHOD(queue_case, "queue: an unbounded one is never full, and putting into it never waits", "[Q-01][Q-06]") {
+TEST_CASE_METHOD(queue_case, "queue: an unbounded queue is never full, and put never waits", "[Q-01][Q-06]") {
   queue<int> q;
   run([&] {
     auto other = spawn([&] { seen("other"); });
@@ -63,7 +63,7 @@ TEMPLATE_TEST_CASE("queue: each kind has its order", "[Q-02][Q-03][Q-04]", queue
   CHECK(got == wanted);
 }
 
-TEST_CASE("queue: the order stays while it grows", "[Q-02]") {
+TEST_CASE("queue: the order is kept while it grows", "[Q-02]") {
   queue<int> q;
   for (int i = 0; i < 100; ++i) {
     q.put_nowait(2 * i);
@@ -73,7 +73,7 @@ TEST_CASE("queue: the order stays while it grows", "[Q-02]") {
   CHECK(q.size() == 100);
 }
 
-TEST_CASE("queue: what does not wait gives, takes, and says when it cannot", "[Q-08][Q-09][Q-10]") {
+TEST_CASE("queue: operations that do not wait succeed, or report a full or an empty queue", "[Q-08][Q-09][Q-10]") {
   queue<int> q(1);
   q.put_nowait(1);
   CHECK_THROWS_AS(q.put_nowait(2), fibers::queue_full);
@@ -85,7 +85,7 @@ TEST_CASE("queue: what does not wait gives, takes, and says when it cannot", "[Q
   CHECK(q.try_get() == 3);
 }
 
-TEST_CASE("queue: an item that is refused is left as it was") {
+TEST_CASE("queue: a refused item is not changed") {
   queue<std::unique_ptr<int>> q(1);
   auto first = std::make_unique<int>(1), second = std::make_unique<int>(2);
   CHECK(q.try_put(std::move(first)));
@@ -99,7 +99,7 @@ TEST_CASE("queue: an item that is refused is left as it was") {
   CHECK(*q.get_nowait() == 1);
 }
 
-TEMPLATE_TEST_CASE("queue: items that can only be moved go through", "", queue<std::unique_ptr<int>>,
+TEMPLATE_TEST_CASE("queue: move-only items pass through", "", queue<std::unique_ptr<int>>,
                    lifo_queue<std::unique_ptr<int>>, priority_queue<std::unique_ptr<int>>) {
   int sum = 0;
   fibers::run([&] {
@@ -116,7 +116,7 @@ TEMPLATE_TEST_CASE("queue: items that can only be moved go through", "", queue<s
 
 // --- who waits ---
 
-TEST_CASE_METHOD(queue_case, "queue: getting waits only if there is nothing", "[Q-07]") {
+TEST_CASE_METHOD(queue_case, "queue: get waits only if there is no item", "[Q-07]") {
   run([&] {
     queue<int> q;
     auto other = spawn([&] { seen("other"); });
@@ -132,7 +132,7 @@ TEST_CASE_METHOD(queue_case, "queue: getting waits only if there is nothing", "[
   CHECK(seen == "returned 1@0, other@0, put@1, a returned 2@1");
 }
 
-TEST_CASE_METHOD(queue_case, "queue: putting waits while it is full, and goes on in order", "[Q-05][Q-11]") {
+TEST_CASE_METHOD(queue_case, "queue: put waits while it is full, and continues in order", "[Q-05][Q-11]") {
   run([&] {
     queue<int> q(1);
     auto a = putter(q, 1), b = putter(q, 2), c = putter(q, 3);
@@ -147,7 +147,7 @@ TEST_CASE_METHOD(queue_case, "queue: putting waits while it is full, and goes on
   CHECK(seen == "put 1 returned@0, returned 1@1, put 2 returned@1, returned 2@2, put 3 returned@2, 1 full: 3@3");
 }
 
-TEST_CASE_METHOD(queue_case, "queue: an item goes to who has waited longest", "[Q-12][Q-22]") {
+TEST_CASE_METHOD(queue_case, "queue: an item goes to the getter that has waited longest", "[Q-12][Q-22]") {
   run([&] {
     queue<int> q;
     auto a = getter(q, "a"), b = getter(q, "b");
@@ -162,7 +162,7 @@ TEST_CASE_METHOD(queue_case, "queue: an item goes to who has waited longest", "[
   CHECK(seen == "put 1 returned@0, a returned 1@0, one@0, b returned 2@0, 0 empty@0");
 }
 
-TEST_CASE_METHOD(queue_case, "queue: an item that was handed over cannot be taken by somebody else", "[Q-23]") {
+TEST_CASE_METHOD(queue_case, "queue: an item that was handed over cannot be taken by another task", "[Q-23]") {
   run([&] {
     queue<int> q;
     auto a = getter(q, "a");
@@ -174,7 +174,7 @@ TEST_CASE_METHOD(queue_case, "queue: an item that was handed over cannot be take
   CHECK(seen == "not to be had@0, a returned 1@0");
 }
 
-TEST_CASE_METHOD(queue_case, "queue: room that was given to a putter cannot be taken by somebody else") {
+TEST_CASE_METHOD(queue_case, "queue: room that was reserved for a putter cannot be taken by another task") {
   run([&] {
     queue<int> q(1);
     q.put(1);
@@ -188,7 +188,7 @@ TEST_CASE_METHOD(queue_case, "queue: room that was given to a putter cannot be t
   CHECK(seen == "full@0, put 2 returned@0, 1 full: 2@0");
 }
 
-TEST_CASE_METHOD(queue_case, "queue: over a capacity of one, producer and consumer both finish", "[Q-20]") {
+TEST_CASE_METHOD(queue_case, "queue: with a capacity of one, producer and consumer both finish", "[Q-20]") {
   run([&] {
     queue<int> q(1);
     auto producer = spawn([&] {
@@ -209,7 +209,7 @@ TEST_CASE_METHOD(queue_case, "queue: over a capacity of one, producer and consum
   CHECK(seen == "all put@2, sum 10@3");
 }
 
-TEST_CASE_METHOD(queue_case, "queue: as many are let in as items are taken without waiting", "[Q-21]") {
+TEST_CASE_METHOD(queue_case, "queue: get_nowait() wakes one putter for each item", "[Q-21]") {
   run([&] {
     queue<int> q(3);
     for (int i = 0; i < 3; ++i) q.put(i);
@@ -224,7 +224,7 @@ TEST_CASE_METHOD(queue_case, "queue: as many are let in as items are taken witho
 
 // --- a rendezvous ---
 
-TEST_CASE_METHOD(queue_case, "queue: with a capacity of 0, putting waits for who takes the item", "[Q-01]") {
+TEST_CASE_METHOD(queue_case, "queue: with a capacity of 0, put waits for a getter", "[Q-01]") {
   run([&] {
     queue<int> q(0);
     auto a = putter(q, 1), b = putter(q, 2);
@@ -238,7 +238,7 @@ TEST_CASE_METHOD(queue_case, "queue: with a capacity of 0, putting waits for who
   CHECK(seen == "returned 1@1, put 1 returned@1, try 2@2, try -1@2, 0 empty full@2, put 2 returned@2");
 }
 
-TEST_CASE_METHOD(queue_case, "queue: with a capacity of 0, an item is put at once if somebody waits for it", "[Q-01]") {
+TEST_CASE_METHOD(queue_case, "queue: with a capacity of 0, put completes at once if a getter waits", "[Q-01]") {
   run([&] {
     queue<int> q(0);
     seen(q.try_put(1) ? "put" : "nobody there");
@@ -254,7 +254,7 @@ TEST_CASE_METHOD(queue_case, "queue: with a capacity of 0, an item is put at onc
 
 // --- joining ---
 
-TEST_CASE("queue: nothing more can be done than was put", "[Q-24]") {
+TEST_CASE("queue: task_done refuses more calls than items were put", "[Q-24]") {
   queue<int> q;
   CHECK_THROWS_AS(q.task_done(), std::invalid_argument);
   q.put_nowait(1);
@@ -262,7 +262,7 @@ TEST_CASE("queue: nothing more can be done than was put", "[Q-24]") {
   CHECK_THROWS_AS(q.task_done(), std::invalid_argument);
 }
 
-TEMPLATE_TEST_CASE_METHOD(queue_kinds, "queue: join waits until everything that was put is done",
+TEMPLATE_TEST_CASE_METHOD(queue_kinds, "queue: join waits until every item that was put is done",
                           "[Q-24][Q-25][Q-26][Q-31]", queue<int>, lifo_queue<int>, priority_queue<int>) {
   this->run([&] {
     TestType q(2);
@@ -349,7 +349,7 @@ static std::atomic<int> allocations = 0;
 [[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
 [[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
-TEMPLATE_TEST_CASE_METHOD(queue_kinds, "queue: a warm one allocates nothing", "", queue<int>, lifo_queue<int>,
+TEMPLATE_TEST_CASE_METHOD(queue_kinds, "queue: a warm queue does not allocate", "", queue<int>, lifo_queue<int>,
                           priority_queue<int>) {
   int spent = -1;
   this->run([&] {

@@ -34,7 +34,7 @@ TEST_CASE_METHOD(queue_case, "queue: a cancelled getter takes no item", "[Q-13][
   CHECK(seen == "a cancelled@0, b returned 1@0, 0 empty@0");
 }
 
-TEST_CASE_METHOD(queue_case, "queue: an item for which nobody is left stays", "[Q-13][TRAP-03]") {
+TEST_CASE_METHOD(queue_case, "queue: an item stays if its only getter was cancelled", "[Q-13][TRAP-03]") {
   run([&] {
     queue<int> q;
     auto a = getter(q, "a");
@@ -47,7 +47,7 @@ TEST_CASE_METHOD(queue_case, "queue: an item for which nobody is left stays", "[
   CHECK(seen == "a cancelled@0, 1: 1@0");
 }
 
-TEST_CASE_METHOD(queue_case, "queue: a getter that was handed an item returns it, and is cancelled where it next waits",
+TEST_CASE_METHOD(queue_case, "queue: a getter that was handed an item returns it, and is cancelled in its next wait",
                  "[Q-14][TRAP-03]") {
   run([&] {
     queue<int> q;
@@ -97,7 +97,7 @@ TEST_CASE_METHOD(queue_case, "queue: a getter that times out takes nothing", "[T
   CHECK(seen == "nothing@1, nothing@2, nothing@3, 1: 1@3");
 }
 
-TEST_CASE_METHOD(queue_case, "queue: when the item and the time limit come together, there is one winner and one item",
+TEST_CASE_METHOD(queue_case, "queue: if the item and the time limit come together, there is one winner and one item",
                  "[TRAP-03]") {
   bool const item_first = GENERATE(true, false);
   run([&] {
@@ -159,7 +159,7 @@ TEST_CASE_METHOD(queue_case, "queue: a cancelled putter has not touched its item
   CHECK(*item == 7);
 }
 
-TEST_CASE_METHOD(queue_case, "queue: a putter whose item was taken has put it, and is cancelled where it next waits",
+TEST_CASE_METHOD(queue_case, "queue: a putter whose item was taken returns, and is cancelled in its next wait",
                  "[Q-16][Q-19]") {
   run([&] {
     queue<int> q(1);
@@ -196,7 +196,7 @@ TEST_CASE_METHOD(queue_case, "queue: a cancelled putter does not disturb the ord
   CHECK(seen.contains("0124@0"));
 }
 
-TEST_CASE_METHOD(queue_case, "queue: the cancelled leave nothing in its lists", "[Q-18]") {
+TEST_CASE_METHOD(queue_case, "queue: cancelled tasks leave nothing in its lists", "[Q-18]") {
   run([&] {
     queue<int> q(1);
     for (int i = 0; i < 100; ++i) fibers::move_on_after(1s, [&] { q.get(); });
@@ -213,7 +213,7 @@ TEST_CASE_METHOD(queue_case, "queue: the cancelled leave nothing in its lists", 
   CHECK(seen == "1 full: 1@300, room@300, there@300");
 }
 
-TEST_CASE_METHOD(queue_case, "queue: a join that is cancelled is over, the items are not") {
+TEST_CASE_METHOD(queue_case, "queue: a cancelled join ends, and the items stay") {
   run([&] {
     queue<int> q;
     q.put(1);
@@ -248,7 +248,7 @@ TEST_CASE_METHOD(queue_case, "queue: the loop over its items ends with its task,
 
 // --- destroyed while somebody waits ---
 
-TEST_CASE_METHOD(queue_case, "queue: who waits for one that is destroyed is told") {
+TEST_CASE_METHOD(queue_case, "queue: waiters of a destroyed queue get an error") {
   run([&] {
     auto q = std::make_unique<queue<int>>(1);
     auto a = getter(*q, "a");
@@ -269,7 +269,8 @@ TEST_CASE_METHOD(queue_case, "queue: who waits for one that is destroyed is told
   CHECK(seen.contains("was destroyed meanwhile"));
 }
 
-TEST_CASE_METHOD(queue_case, "queue: who was cancelled just before it is destroyed does not look for it") {
+TEST_CASE_METHOD(queue_case,
+                 "queue: a waiter that was cancelled just before the queue is destroyed does not touch it") {
   bool const passed_over = GENERATE(true, false);
   run([&] {
     auto q = std::make_unique<queue<int>>(1);
@@ -297,7 +298,7 @@ TEST_CASE_METHOD(queue_case, "queue: who was cancelled just before it is destroy
   CHECK(seen == "a cancelled@0, put 2 cancelled@0, join cancelled@0");
 }
 
-TEST_CASE_METHOD(queue_case, "queue: who was given something may find it destroyed") {
+TEST_CASE_METHOD(queue_case, "queue: a getter that was handed an item may find the queue destroyed") {
   run([&] {
     auto q = std::make_unique<queue<int>>(1);
     auto a = getter(*q, "a");

@@ -24,7 +24,7 @@ namespace this_task = fibers::this_task;
 
 #define EACH_KIND queue<int>, lifo_queue<int>, priority_queue<int>
 
-TEMPLATE_TEST_CASE_METHOD(queue_kinds, "queue: shut down empty, it ends who waits for an item and refuses the rest",
+TEMPLATE_TEST_CASE_METHOD(queue_kinds, "queue: an empty queue that is shut down ends getters and refuses putters",
                           "[Q-27][Q-31]", EACH_KIND) {
   auto& log = this->seen;
   this->run([&] {
@@ -49,7 +49,8 @@ TEMPLATE_TEST_CASE_METHOD(queue_kinds, "queue: shut down empty, it ends who wait
         "try_put failed: the queue was shut down@0, try_get failed: the queue was shut down@0");
 }
 
-TEMPLATE_TEST_CASE_METHOD(queue_kinds, "queue: shut down with items, it refuses putters and gives what it has",
+TEMPLATE_TEST_CASE_METHOD(queue_kinds,
+                          "queue: a queue with items that is shut down refuses putters and returns its items",
                           "[Q-28][Q-31]", EACH_KIND) {
   auto& log = this->seen;
   this->run([&] {
@@ -89,8 +90,8 @@ TEMPLATE_TEST_CASE_METHOD(queue_kinds, "queue: shut down at once, it drops its i
   CHECK(log == "join returned@0, put 3 failed: the queue was shut down@0, failed: the queue was shut down@0");
 }
 
-TEMPLATE_TEST_CASE_METHOD(queue_kinds, "queue: shut down at once, it still waits for what is in work", "[Q-30][Q-31]",
-                          EACH_KIND) {
+TEMPLATE_TEST_CASE_METHOD(queue_kinds, "queue: shut down at once, its join still waits for items in work",
+                          "[Q-30][Q-31]", EACH_KIND) {
   auto& log = this->seen;
   this->run([&] {
     TestType q;
@@ -110,7 +111,8 @@ TEMPLATE_TEST_CASE_METHOD(queue_kinds, "queue: shut down at once, it still waits
   CHECK(log == "not yet@2, join returned@2, failed@2");
 }
 
-TEST_CASE_METHOD(queue_case, "queue: shut down first gently, then at once, it drops what was left", "[Q-29]") {
+TEST_CASE_METHOD(queue_case, "queue: shut down first gracefully, then at once, it drops the remaining items",
+                 "[Q-29]") {
   run([&] {
     queue<int> q;
     q.put(1);
@@ -142,7 +144,7 @@ TEST_CASE_METHOD(queue_case, "queue: a rendezvous that is shut down refuses putt
         "failed: the queue was shut down@0");
 }
 
-TEST_CASE_METHOD(queue_case, "queue: a refused item is left as it was") {
+TEST_CASE_METHOD(queue_case, "queue: an item that a shut-down queue refuses is not changed") {
   queue<std::unique_ptr<int>> q(0);
   auto item = std::make_unique<int>(7);
   run([&] {
@@ -155,7 +157,7 @@ TEST_CASE_METHOD(queue_case, "queue: a refused item is left as it was") {
   REQUIRE(item != nullptr);
 }
 
-TEST_CASE_METHOD(queue_case, "queue: cancelled and shut down in one step, it is the first of both that counts") {
+TEST_CASE_METHOD(queue_case, "queue: if it is shut down and a task cancelled in one step, the first of both counts") {
   run([&] {
     queue<int> q;
     auto a = getter(q, "a"), b = getter(q, "b");
@@ -168,7 +170,7 @@ TEST_CASE_METHOD(queue_case, "queue: cancelled and shut down in one step, it is 
   CHECK(seen == "a cancelled@0, b failed: the queue was shut down@0");
 }
 
-TEST_CASE_METHOD(queue_case, "queue: an item handed over before it is shut down arrives") {
+TEST_CASE_METHOD(queue_case, "queue: an item handed over before the shutdown arrives") {
   run([&] {
     queue<int> q;
     auto a = getter(q, "a");
@@ -184,7 +186,7 @@ TEST_CASE_METHOD(queue_case, "queue: an item handed over before it is shut down 
   CHECK(seen == "a returned 1@0, join returned@0");
 }
 
-TEST_CASE_METHOD(queue_case, "queue: items are dropped outside of its lock") {
+TEST_CASE_METHOD(queue_case, "queue: items are destroyed outside its lock") {
   struct curious {
     explicit curious(queue<curious>& q) : where(&q) {}
     curious(curious&& other) noexcept : where(std::exchange(other.where, nullptr)) {}
@@ -202,7 +204,7 @@ TEST_CASE_METHOD(queue_case, "queue: items are dropped outside of its lock") {
   q.shutdown(true);
 }
 
-TEST_CASE_METHOD(queue_case, "queue: the loops over its items share them and end when it is shut down and empty") {
+TEST_CASE_METHOD(queue_case, "queue: loops over its items share them, and end when it is shut down and empty") {
   run([&] {
     queue<int> q(2);
     fibers::with_task_group([&](fibers::task_group& group) {

@@ -32,7 +32,7 @@ class semaphore_case : public virtual_time {
 };
 }  // namespace
 
-TEST_CASE_METHOD(semaphore_case, "semaphore: it may begin with nothing", "[SEM-01]") {
+TEST_CASE_METHOD(semaphore_case, "semaphore: may begin with no permits", "[SEM-01]") {
   run([&] {
     semaphore s(0);
     seen(s.try_acquire() ? "had one" : "has none");
@@ -44,7 +44,7 @@ TEST_CASE_METHOD(semaphore_case, "semaphore: it may begin with nothing", "[SEM-0
   CHECK(seen == "has none@0, a@1");
 }
 
-TEST_CASE("semaphore: senseless numbers are refused", "[SEM-02]") {
+TEST_CASE("semaphore: invalid numbers are refused", "[SEM-02]") {
   CHECK_THROWS_AS(semaphore(-1), std::invalid_argument);
   CHECK_THROWS_AS(semaphore(3, 2), std::invalid_argument);
   semaphore s(1, 2);
@@ -54,7 +54,7 @@ TEST_CASE("semaphore: senseless numbers are refused", "[SEM-02]") {
   CHECK(s.available() == 1);
 }
 
-TEST_CASE_METHOD(semaphore_case, "semaphore: permits that are free are taken without suspending", "[SEM-03]") {
+TEST_CASE_METHOD(semaphore_case, "semaphore: free permits are acquired without suspending", "[SEM-03]") {
   run([&] {
     semaphore s(2);
     auto other = spawn([&] { seen("other"); });
@@ -67,7 +67,7 @@ TEST_CASE_METHOD(semaphore_case, "semaphore: permits that are free are taken wit
   CHECK(seen == "0 left@0, no more@0, other@0");
 }
 
-TEST_CASE_METHOD(semaphore_case, "semaphore: a permit goes to the first that waits, and newcomers wait",
+TEST_CASE_METHOD(semaphore_case, "semaphore: a permit goes to the first waiter, and newcomers queue",
                  "[SEM-04][SEM-10][SEM-14]") {
   run([&] {
     semaphore s(0);
@@ -107,7 +107,8 @@ TEST_CASE_METHOD(semaphore_case, "semaphore: cancelled waiters take nothing, and
   CHECK(seen == "c@0, cancelled@1, d waits@1, d@1, 0 free@1");
 }
 
-TEST_CASE_METHOD(semaphore_case, "semaphore: who has its permit keeps it, and a request comes later", "[SEM-08]") {
+TEST_CASE_METHOD(semaphore_case,
+                 "semaphore: a waiter that was handed its permit keeps it, and the request stays pending", "[SEM-08]") {
   run([&] {
     semaphore s(0);
     auto a = spawn([&] {
@@ -128,7 +129,7 @@ TEST_CASE_METHOD(semaphore_case, "semaphore: who has its permit keeps it, and a 
   CHECK(seen == "cancelled@0, 1 free@0");
 }
 
-TEST_CASE("semaphore: a bounded one takes no more than it may have", "[SEM-09]") {
+TEST_CASE("semaphore: a bounded semaphore refuses to exceed its limit", "[SEM-09]") {
   semaphore s(1, 1);
   CHECK_THROWS_AS(s.release(), std::invalid_argument);
   CHECK(s.available() == 1);
@@ -137,7 +138,7 @@ TEST_CASE("semaphore: a bounded one takes no more than it may have", "[SEM-09]")
   CHECK(s.available() == 1);
 }
 
-TEST_CASE_METHOD(semaphore_case, "semaphore: the order is strict over several rounds", "[SEM-11][SEM-12]") {
+TEST_CASE_METHOD(semaphore_case, "semaphore: FIFO order holds over several rounds", "[SEM-11][SEM-12]") {
   run([&] {
     semaphore s(1);
     fibers::with_task_group([&](fibers::task_group& group) {
@@ -156,7 +157,7 @@ TEST_CASE_METHOD(semaphore_case, "semaphore: the order is strict over several ro
   CHECK(seen == "a@0, b@0, c@0, a@0, b@0, c@0");
 }
 
-TEST_CASE_METHOD(semaphore_case, "semaphore: the guards of the standard hold one permit", "[SEM-15]") {
+TEST_CASE_METHOD(semaphore_case, "semaphore: standard lock guards hold one permit", "[SEM-15]") {
   run([&] {
     semaphore s(2);
     int inside = 0, most = 0;
@@ -176,7 +177,7 @@ TEST_CASE_METHOD(semaphore_case, "semaphore: the guards of the standard hold one
   CHECK(seen == "2 at most@3, 2 free@3");
 }
 
-TEST_CASE_METHOD(semaphore_case, "semaphore: who wants several gets them at once, and nobody overtakes") {
+TEST_CASE_METHOD(semaphore_case, "semaphore: a waiter for several permits gets them at once, and is not overtaken") {
   run([&] {
     semaphore s(1);
     auto many = taker(s, "three", 3);
@@ -192,7 +193,7 @@ TEST_CASE_METHOD(semaphore_case, "semaphore: who wants several gets them at once
   CHECK(seen == "2 kept@0, three@0, one@0, 0 free@0");
 }
 
-TEST_CASE_METHOD(semaphore_case, "semaphore: when the one who wants many gives up, those behind it are served") {
+TEST_CASE_METHOD(semaphore_case, "semaphore: if a waiter for many permits is cancelled, those behind it are served") {
   run([&] {
     semaphore s(1);
     auto many = spawn([&] { return fibers::move_on_after(1s, [&] { s.acquire(3); }); });

@@ -40,7 +40,7 @@ class shared_mutex_case : public virtual_time {
 };
 }  // namespace
 
-TEST_CASE_METHOD(shared_mutex_case, "shared_mutex: readers together, a writer alone, in the order in which they came") {
+TEST_CASE_METHOD(shared_mutex_case, "shared_mutex: readers share it, a writer has it alone, in FIFO order") {
   run([&] {
     auto r1 = reader("r1");
     auto r2 = reader("r2");
@@ -53,7 +53,7 @@ TEST_CASE_METHOD(shared_mutex_case, "shared_mutex: readers together, a writer al
   CHECK(seen == "r1@0, r2@0, w1@1, r3@2, r4@2, w2@3");
 }
 
-TEST_CASE_METHOD(shared_mutex_case, "shared_mutex: readers who keep coming do not starve a writer") {
+TEST_CASE_METHOD(shared_mutex_case, "shared_mutex: new readers do not starve a writer") {
   run([&] {
     bool stop = false;
     auto const keep_reading = [&] {
@@ -74,7 +74,7 @@ TEST_CASE_METHOD(shared_mutex_case, "shared_mutex: readers who keep coming do no
   CHECK(seen == "w@1.5");
 }
 
-TEST_CASE_METHOD(shared_mutex_case, "shared_mutex: when a waiting writer gives up, the readers behind it go on") {
+TEST_CASE_METHOD(shared_mutex_case, "shared_mutex: if a waiting writer is cancelled, the readers behind it continue") {
   bool const timeout = GENERATE(true, false);
   run([&] {
     auto r1 = reader("r1");
@@ -90,7 +90,7 @@ TEST_CASE_METHOD(shared_mutex_case, "shared_mutex: when a waiting writer gives u
   CHECK(seen == "r1@0, r2@0.5, free@1.5");
 }
 
-TEST_CASE_METHOD(shared_mutex_case, "shared_mutex: trying does not overtake those who wait") {
+TEST_CASE_METHOD(shared_mutex_case, "shared_mutex: try_lock and try_lock_shared do not overtake waiters") {
   run([&] {
     auto r = reader("r");
     this_task::yield();
@@ -105,7 +105,7 @@ TEST_CASE_METHOD(shared_mutex_case, "shared_mutex: trying does not overtake thos
   CHECK(seen == "r@0, shared@0, no@0, no@0, w@1");
 }
 
-TEST_CASE_METHOD(shared_mutex_case, "shared_mutex: unlocking what is not locked so is refused") {
+TEST_CASE_METHOD(shared_mutex_case, "shared_mutex: unlocking in a mode in which it is not locked is refused") {
   CHECK_THROWS_AS(m.unlock(), fibers::invalid_state_error);
   CHECK_THROWS_AS(m.unlock_shared(), fibers::invalid_state_error);
   CHECK(m.try_lock_shared());

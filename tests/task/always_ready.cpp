@@ -81,7 +81,8 @@ class ready_things {
 
 }  // namespace
 
-TEST_CASE_METHOD(virtual_time, "always ready: other tasks run while one task only does what never has to wait") {
+TEST_CASE_METHOD(virtual_time,
+                 "always ready: other tasks run while one task performs only operations that complete at once") {
   std::string late;
   run([&] {
     ready_things things;
@@ -96,7 +97,8 @@ TEST_CASE_METHOD(virtual_time, "always ready: other tasks run while one task onl
   CHECK(late == "");
 }
 
-TEST_CASE_METHOD(virtual_time, "always ready: a cancellation by another task is delivered by what never has to wait") {
+TEST_CASE_METHOD(virtual_time,
+                 "always ready: an operation that completes at once delivers a cancellation by another task") {
   std::string missed;
   run([&] {
     ready_things things;
@@ -114,7 +116,7 @@ TEST_CASE_METHOD(virtual_time, "always ready: a cancellation by another task is 
   CHECK(missed == "");
 }
 
-TEST_CASE_METHOD(virtual_time, "always ready: a task that waits now and then, or ends soon, is not made to yield") {
+TEST_CASE_METHOD(virtual_time, "always ready: a task that sometimes waits, or ends soon, is not made to yield") {
   run([&] {
     fibers::event set;
     set.set();
@@ -147,7 +149,7 @@ TEST_CASE_METHOD(virtual_time, "always ready: a task that waits now and then, or
   CHECK(seen == "not made to yield@0, not made to yield@0, not made to yield@0, ()()()()()@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "always ready: yield() and sleep_for() yield once, also when the share is used up") {
+TEST_CASE_METHOD(virtual_time, "always ready: yield() and sleep_for() yield once, also when the budget is used up") {
   run([&] {
     fibers::event set;
     set.set();
@@ -207,7 +209,7 @@ TEST_CASE_METHOD(virtual_time,
   CHECK(seen == "no@0, cancelled: later@0, the other ran meanwhile@0");
 }
 
-TEST_CASE("always ready: a sweep counts the yield as a point of its own") {
+TEST_CASE("always ready: a sweep counts the yield as a cancellation point of its own") {
   constexpr std::size_t waits = a_share + a_share / 2;
   auto const runs = fibers::testing::cancel_sweep([] {
     fibers::event set;
@@ -217,7 +219,7 @@ TEST_CASE("always ready: a sweep counts the yield as a point of its own") {
   CHECK(runs == waits + 1 + 1);  // and one run that is not cancelled
 }
 
-TEST_CASE("always ready: an exploration finds what goes wrong only if another task runs at the yield") {
+TEST_CASE("always ready: an exploration finds a fault that occurs only if another task runs at the yield") {
   auto const body = [] {
     fibers::event set;
     set.set();
@@ -242,7 +244,7 @@ void call_for_long(std::function<void()> const& call) {
 
 }  // namespace
 
-TEST_CASE("always ready: a time limit cuts short what never has to wait, and timers fire meanwhile") {
+TEST_CASE("always ready: a timeout ends a loop of operations that complete at once, and timers fire meanwhile") {
   std::string missed;
   fibers::run([&] {
     ready_things things;
@@ -258,7 +260,7 @@ TEST_CASE("always ready: a time limit cuts short what never has to wait, and tim
   CHECK(missed == "");
 }
 
-TEST_CASE("always ready: another thread can cancel a task that only does what never has to wait") {
+TEST_CASE("always ready: another thread can cancel a task whose operations all complete at once") {
   std::string ended;
   fibers::run([&] {
     fibers::mutex mutex;

@@ -63,7 +63,7 @@ struct environment {
 
 // --- what comes out ---
 
-TEST_CASE("run: returns what main returns, whatever its type", "[RUN-01]") {
+TEST_CASE("run: returns what main returns, of any type", "[RUN-01]") {
   struct no_default {
     explicit no_default(int v) : value(v) {}
     int value;
@@ -100,7 +100,7 @@ TEST_CASE("run: throws what left main, the same object", "[RUN-02]") {
   CHECK_THROWS_AS(fibers::run([] { throw 5; }), int);
 }
 
-TEST_CASE("run: a main that ends cancelled, by whomever, throws cancelled_error", "[RUN-02]") {
+TEST_CASE("run: a main that ends cancelled, by any party, throws cancelled_error", "[RUN-02]") {
   CHECK(what_of([] {
           run_virtual([] {
             fibers::this_task::cancel("enough");
@@ -110,7 +110,7 @@ TEST_CASE("run: a main that ends cancelled, by whomever, throws cancelled_error"
   CHECK(what_of([] { run_virtual([] { throw cancelled_error("by hand"); }); }) == "cancelled: by hand");
 }
 
-TEST_CASE("run: a main that was asked to stop just before it returned was cancelled", "[TRAP-24]") {
+TEST_CASE("run: a main that is cancelled just before it returns was cancelled", "[TRAP-24]") {
   CHECK(what_of([] {
           run_virtual([] {
             fibers::this_task::cancel("at the end");
@@ -119,7 +119,7 @@ TEST_CASE("run: a main that was asked to stop just before it returned was cancel
         }) == "cancelled: at the end");
 }
 
-TEST_CASE("run: main is a task, by that name") {
+TEST_CASE("run: main is a task named main") {
   std::string name;
   bool handled = false;
   run_virtual([&] {
@@ -130,7 +130,7 @@ TEST_CASE("run: main is a task, by that name") {
   CHECK(handled);
 }
 
-TEST_CASE("run: one after the other, also after a failure, each begins anew", "[RUN-23]") {
+TEST_CASE("run: calls one after the other, also after a failure, begin anew", "[RUN-23]") {
   for (int i = 0; i < 3; ++i) {
     CHECK_THROWS_AS(run_virtual([] {
                       fibers::spawn(for_ever).detach();
@@ -147,7 +147,7 @@ TEST_CASE("run: one after the other, also after a failure, each begins anew", "[
 
 // --- what goes in ---
 
-TEST_CASE("run: inside of run() it is refused, nothing begins, and the outer one goes on", "[RUN-03]") {
+TEST_CASE("run: inside run() it is refused, nothing begins, and the outer one continues", "[RUN-03]") {
   std::string text;
   bool ran = false;
   auto const result = run_virtual([&] {
@@ -176,7 +176,7 @@ TEST_CASE("run: an empty callable is refused") {
   CHECK_THROWS_AS(fibers::run(static_cast<void (*)()>(nullptr)), std::invalid_argument);
 }
 
-TEST_CASE("run: options that make no sense are refused, and main is destroyed without having run") {
+TEST_CASE("run: invalid options are refused, and main is destroyed without having run") {
   auto const refused = [](run_options const& options) {
     bool ran = false;
     auto const alive = std::make_shared<int>();
@@ -194,7 +194,7 @@ TEST_CASE("run: options that make no sense are refused, and main is destroyed wi
   CHECK(fibers::run([] { return 5; }) == 5);
 }
 
-TEST_CASE("run: the least and the greatest stack serve") {
+TEST_CASE("run: the smallest and the largest stack size work") {
   CHECK(fibers::run({.stack_size = 16 * 1024}, [] { return 5; }) == 5);
   CHECK(fibers::run({.stack_size = 1024 * 1024 * 1024}, [] { return 5; }) == 5);
 }

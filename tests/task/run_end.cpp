@@ -66,7 +66,7 @@ int count(std::string const& text, std::string const& part) {
 
 }  // namespace
 
-TEST_CASE("run: tasks that are left are cancelled once, in the order of their spawning, and waited for", "[RUN-04]") {
+TEST_CASE("run: remaining tasks are cancelled once, in the order of their spawning, and waited for", "[RUN-04]") {
   texts log;
   auto const result = run_virtual([&] {
     for (std::string const name : {"a", "b", "c"}) {
@@ -89,7 +89,7 @@ TEST_CASE("run: tasks that are left are cancelled once, in the order of their sp
                      "c has ended, asked 1"});
 }
 
-TEST_CASE("run: a task that was cancelled before it began never begins, and what it holds is released", "[TRAP-23]") {
+TEST_CASE("run: a task that was cancelled before it began never begins, and its objects are destroyed", "[TRAP-23]") {
   bool ran = false;
   std::weak_ptr<int> held;
   fibers::task_handle<> handle;
@@ -104,7 +104,7 @@ TEST_CASE("run: a task that was cancelled before it began never begins, and what
   CHECK(handle.cancelled());
 }
 
-TEST_CASE("run: a task that nobody holds is not forgotten", "[TRAP-10]") {
+TEST_CASE("run: a task without a handle is not forgotten", "[TRAP-10]") {
   texts log;
   run_virtual([&] {
     fibers::spawn([&] {
@@ -117,7 +117,7 @@ TEST_CASE("run: a task that nobody holds is not forgotten", "[TRAP-10]") {
   CHECK(log == texts{"ended", "main"});
 }
 
-TEST_CASE("run: the failure of a task that is left is reported, and main's result stands", "[RUN-05]") {
+TEST_CASE("run: the failure of a remaining task is reported, and main's result stands", "[RUN-05]") {
   texts reported;
   auto const fails = [] {
     try {
@@ -139,7 +139,7 @@ TEST_CASE("run: the failure of a task that is left is reported, and main's resul
   CHECK(reported == texts{"a: no clean-up", "b: no clean-up"});
 }
 
-TEST_CASE("run: when main and a task that is left fail, main's error comes out", "[RUN-06]") {
+TEST_CASE("run: if main and a remaining task fail, main's error is thrown", "[RUN-06]") {
   texts reported;
   fibers::task_handle<> left;
   auto const note = [&](std::string const& task, std::exception_ptr) { reported.push_back(task); };
@@ -161,7 +161,7 @@ TEST_CASE("run: when main and a task that is left fail, main's error comes out",
   CHECK(reported.empty());  // somebody still held it, and looked
 }
 
-TEST_CASE("run: tasks that are spawned at the end are cancelled and waited for, too", "[RUN-20]") {
+TEST_CASE("run: tasks spawned at the end are cancelled and waited for, too", "[RUN-20]") {
   texts log;
   run_virtual([&] {
     fibers::spawn([&] {
@@ -197,7 +197,7 @@ TEST_CASE("run: callbacks of the tasks that end last are called", "[RUN-04]") {
   CHECK(log == texts{"main", "left"});
 }
 
-TEST_CASE("run: says on stderr, now and then, which tasks its end waits for and where") {
+TEST_CASE("run: reports on stderr, at intervals, for which tasks its end waits and where") {
   auto const end = in_child([] {
     run_virtual([] {
       fibers::spawn("slow", [] {
@@ -216,7 +216,7 @@ TEST_CASE("run: says on stderr, now and then, which tasks its end waits for and 
   CHECK(count(end.text, "since 20 s") == 1);
 }
 
-TEST_CASE("run: says nothing about an end that is quick enough, or if nobody wants to know") {
+TEST_CASE("run: reports nothing about an end that is quick enough, or if reports are disabled") {
   auto const after = GENERATE(fibers::duration(40s), fibers::duration(fibers::no_timeout));
   auto const end = in_child([after] {
     fibers::run({.clock = clock_kind::virtual_time, .shutdown_report_after = after}, [] {
@@ -234,7 +234,7 @@ TEST_CASE("run: says nothing about an end that is quick enough, or if nobody wan
   CHECK(end.text.empty());
 }
 
-TEST_CASE("run: after a time limit its end cancels stubborn tasks again, each time it passes, and says so") {
+TEST_CASE("run: its end cancels stubborn tasks again after each time limit, and reports it") {
   auto const end = in_child([] {
     int swallowed = 0;
     fibers::run({.clock = clock_kind::virtual_time, .cancel_again_after = 3s}, [&] {
@@ -256,7 +256,7 @@ TEST_CASE("run: after a time limit its end cancels stubborn tasks again, each ti
   CHECK(count(end.text, "'stubborn' waits at run_end.cpp:") == 2);
 }
 
-TEST_CASE("run: cancelling again at the end does not hide a deadlock in virtual time") {
+TEST_CASE("run: repeated cancelling at the end does not hide a deadlock in virtual time") {
   auto const end = in_child([] {
     try {
       fibers::run({.clock = clock_kind::virtual_time, .cancel_again_after = 3s}, [] {
@@ -280,7 +280,7 @@ TEST_CASE("run: cancelling again at the end does not hide a deadlock in virtual 
 
 // --- deadlock ---
 
-TEST_CASE("run: in virtual time a deadlock is an error that names the tasks and where they wait") {
+TEST_CASE("run: in virtual time a deadlock is an error that names the tasks and their call sites") {
   unsigned line = 0;
   std::string text;
   try {
@@ -296,7 +296,7 @@ TEST_CASE("run: in virtual time a deadlock is an error that names the tasks and 
   CHECK_THAT(text, ContainsSubstring("'worker' waits at run_end.cpp:") && ContainsSubstring("for_ever"));
 }
 
-TEST_CASE("run: the text on a deadlock stays short, however many wait") {
+TEST_CASE("run: the text on a deadlock stays short, however many tasks wait") {
   auto const text = what_of([] {
     run_virtual([] {
       std::vector<fibers::task<void>> tasks;
@@ -308,7 +308,7 @@ TEST_CASE("run: the text on a deadlock stays short, however many wait") {
   CHECK_THAT(text, ContainsSubstring("and 80 more"));
 }
 
-TEST_CASE("run: main can catch a deadlock, clean up and go on") {
+TEST_CASE("run: main can catch a deadlock, clean up and continue") {
   texts log;
   auto const result = run_virtual([&] {
     auto task = fibers::spawn(for_ever);
@@ -345,7 +345,7 @@ TEST_CASE("run: after a deadlock that main does not catch everything is still cl
   CHECK(log == texts{"main", "left"});
 }
 
-TEST_CASE("run: a wait that a timer will end, be it late, is no deadlock") {
+TEST_CASE("run: a wait that a timer will end, however late, is no deadlock") {
   CHECK(run_virtual([] {
           auto task = fibers::spawn([] { fibers::sleep_for(1000h); });
           task.wait();
@@ -353,7 +353,7 @@ TEST_CASE("run: a wait that a timer will end, be it late, is no deadlock") {
         }) == 5);
 }
 
-TEST_CASE("run: a task that swallows its cancellation at the end is asked three times, and then given up") {
+TEST_CASE("run: a task that swallows its cancellation at the end is cancelled three times, and then abandoned") {
   // In a child process: what is given up is never unwound, and so leaks.
   auto const end = in_child([] {
     int requests = 0;
@@ -373,7 +373,7 @@ TEST_CASE("run: a task that swallows its cancellation at the end is asked three 
   CHECK(count(end.text, "stubborn") <= 3);
 }
 
-TEST_CASE("run: a main that waits in a destructor for what never ends is given up") {
+TEST_CASE("run: a main that waits in a destructor for an event that never comes is abandoned") {
   auto const end = in_child([] {
     int requests = 0;
     bool unwound = false;
@@ -395,7 +395,7 @@ TEST_CASE("run: a main that waits in a destructor for what never ends is given u
   CHECK(end.with(0));
 }
 
-TEST_CASE("run: what a task waited for that was given up may live on, be used, and go") {
+TEST_CASE("run: an object for which an abandoned task waited may be used and destroyed later") {
   auto const end = in_child([] {
     auto outlives = std::make_unique<fibers::event>();
     auto unused = std::make_unique<fibers::event>();
@@ -414,7 +414,7 @@ TEST_CASE("run: what a task waited for that was given up may live on, be used, a
   CHECK(end.text == "");
 }
 
-TEST_CASE("run: cancel_and_wait() tells the task's cancellation from the caller's own", "[TRAP-25]") {
+TEST_CASE("run: cancel_and_wait() distinguishes the task's cancellation from the caller's own", "[TRAP-25]") {
   texts log;
   run_virtual([&] {
     auto caller = fibers::spawn([&] {

@@ -26,7 +26,7 @@ std::string state() { return this_task::stop_token().stop_requested() ? "stop" :
 
 }  // namespace
 
-TEST_CASE_METHOD(virtual_time, "stop_token: asked to stop at the first request, on the thread that cancels") {
+TEST_CASE_METHOD(virtual_time, "stop_token: is stopped at the first request, on the requesting thread") {
   run([&] {
     auto const child = spawn([&] {
       auto const token = this_task::stop_token();
@@ -44,7 +44,7 @@ TEST_CASE_METHOD(virtual_time, "stop_token: asked to stop at the first request, 
   CHECK(seen == "go on@0, callback in main@1, main@1, cancelled@1, stop@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "stop_token: one that is asked for after the request knows of it") {
+TEST_CASE_METHOD(virtual_time, "stop_token: a token taken after the request is stopped") {
   run([&] {
     auto const child = spawn([&] {
       this_task::cancel();
@@ -55,7 +55,7 @@ TEST_CASE_METHOD(virtual_time, "stop_token: one that is asked for after the requ
   CHECK(seen == "stop@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "stop_token: outlives its task, and is not asked to stop by an ordinary end") {
+TEST_CASE_METHOD(virtual_time, "stop_token: outlives its task, and is not stopped by an ordinary end") {
   std::stop_token token;
   run([&] {
     auto const child = spawn([&] { token = this_task::stop_token(); });
@@ -138,7 +138,7 @@ TEST_CASE_METHOD(virtual_time, "stop_token: requests from outside stop it where 
   CHECK(seen == "go on@2, go on@2, stop@2, go on@2, cancelled@2, stop@2, go on@2, go on@2, stop@2");
 }
 
-TEST_CASE_METHOD(virtual_time, "stop_token: one that is taken in a scope outlives it, and is not stopped then") {
+TEST_CASE_METHOD(virtual_time, "stop_token: a token taken in a scope outlives it, and is not stopped then") {
   std::stop_token token;
   run([&] {
     auto const child = spawn([&] {

@@ -41,7 +41,7 @@ int twice_later(int depth) {
 
 // --- start and end ---
 
-TEST_CASE_METHOD(virtual_time, "task: spawn() only queues; the body runs once the spawner suspends",
+TEST_CASE_METHOD(virtual_time, "task: spawn() only queues; the body runs after the spawning task has suspended",
                  "[TASK-01][CB-01]") {
   run([&] {
     auto child = spawn([&] {
@@ -61,7 +61,7 @@ TEST_CASE_METHOD(virtual_time, "task: functions called to any depth may suspend,
   CHECK(run([&] { return spawn([] { return twice_later(10); }).get(); }) == 1024);
 }
 
-TEST_CASE_METHOD(virtual_time, "task: spawned tasks run first in, first out, and what they spawn runs after them",
+TEST_CASE_METHOD(virtual_time, "task: spawned tasks run in FIFO order, and tasks that they spawn run after them",
                  "[CB-15][CB-17]") {
   run([&] {
     auto first = spawn([&] {
@@ -74,7 +74,7 @@ TEST_CASE_METHOD(virtual_time, "task: spawned tasks run first in, first out, and
   CHECK(seen == "first@0, second@0, spawned by first@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "task: the callable goes when the body ends, the result with the last handle") {
+TEST_CASE_METHOD(virtual_time, "task: the callable is destroyed when the body ends, the result with the last handle") {
   run([&] {
     auto child = spawn([argument = counted()] { return counted(); });
     this_task::yield();
@@ -87,7 +87,7 @@ TEST_CASE_METHOD(virtual_time, "task: the callable goes when the body ends, the 
   CHECK(seen == "ended, alive: 1@0, detached, alive: 1@0, dropped, alive: 0@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "task: a callable that cannot be copied in makes spawn() throw, and no task",
+TEST_CASE_METHOD(virtual_time, "task: if copying the callable throws, spawn() throws, and no task exists",
                  "[TASK-42]") {
   struct uncopyable {
     uncopyable() = default;
@@ -98,7 +98,7 @@ TEST_CASE_METHOD(virtual_time, "task: a callable that cannot be copied in makes 
   CHECK(seen == "failed: no copies@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "task: a result that cannot be moved in fails the task") {
+TEST_CASE_METHOD(virtual_time, "task: a result whose move throws fails the task") {
   struct immovable {
     immovable() = default;
     immovable(immovable&&) { fail("no moves"); }
@@ -128,7 +128,7 @@ TEST_CASE_METHOD(virtual_time, "task: a result may be a reference to const") {
   CHECK(address == &number);
 }
 
-TEST_CASE_METHOD(virtual_time, "task: a result may be move-only, and a handle takes it out once") {
+TEST_CASE_METHOD(virtual_time, "task: a result may be move-only, and a handle moves it out once") {
   run([&] {
     auto child = spawn([] { return std::make_unique<int>(5); });
     auto const handle = child.handle();
@@ -152,7 +152,7 @@ TEST_CASE_METHOD(virtual_time, "task: a result need not be default-constructible
   CHECK(seen == "10@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "task: a result may be a task, which is given as it is", "[TASK-41]") {
+TEST_CASE_METHOD(virtual_time, "task: a result may be a task, which is returned as it is", "[TASK-41]") {
   run([&] {
     auto outer = spawn([&] {
       return spawn([] {
@@ -167,7 +167,7 @@ TEST_CASE_METHOD(virtual_time, "task: a result may be a task, which is given as 
   CHECK(seen == "still runs@0, returned 5@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "task: one that nobody looks at may return a task: that is cancelled, and ends") {
+TEST_CASE_METHOD(virtual_time, "task: a task returned by an unobserved task is cancelled, and ends") {
   run([&] {
     spawn([&] {
       auto inner = spawn([&] {
@@ -205,7 +205,7 @@ TEST_CASE_METHOD(virtual_time, "task: get() moves the result out, so a second on
   CHECK(seen == std::string("returned 5@0, returned 5@0, returned 5@0, ") + taken + ", " + taken);
 }
 
-TEST_CASE_METHOD(virtual_time, "task: get() of one that has ended gives its value without giving way", "[CB-13]") {
+TEST_CASE_METHOD(virtual_time, "task: get() of a task that has ended returns its value without yielding", "[CB-13]") {
   run([&] {
     auto child = spawn([] { return 5; });
     child.wait();
@@ -259,7 +259,7 @@ TEST_CASE_METHOD(virtual_time, "task: an exception outlives the task that threw 
   CHECK(how([&] { std::rethrow_exception(kept); }) == "failed: " + std::string(100, 'x'));
 }
 
-TEST_CASE_METHOD(virtual_time, "task: what is no std::exception comes out as well") {
+TEST_CASE_METHOD(virtual_time, "task: an exception not derived from std::exception is thrown as well") {
   run([&] {
     try {
       spawn([] { throw 5; }).get();
@@ -310,7 +310,7 @@ TEST_CASE_METHOD(virtual_time, "task: an empty callable is refused at once") {
 
 // --- names and numbers ---
 
-TEST_CASE_METHOD(virtual_time, "task: one without a name gets one that is unique and counts upwards", "[TASK-03]") {
+TEST_CASE_METHOD(virtual_time, "task: a task without a name gets a unique, increasing one", "[TASK-03]") {
   std::vector<std::string> names;
   std::vector<fibers::task_id> ids;
   run([&] {
@@ -347,7 +347,7 @@ TEST_CASE_METHOD(virtual_time, "task: a name is known inside and outside, and ca
   CHECK(seen == "fetch@0, fetch@0, parse@0, store@0, store@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "task: a name may be empty, and may be gone after spawn()", "[TASK-03]") {
+TEST_CASE_METHOD(virtual_time, "task: a name may be empty, and need not outlive spawn()", "[TASK-03]") {
   run([&] {
     auto text = std::make_unique<std::string>("a name too long to be kept in place");
     auto const child = spawn(*text, [] {});
@@ -361,11 +361,11 @@ TEST_CASE_METHOD(virtual_time, "task: a name may be empty, and may be gone after
 
 // --- misuse ---
 
-TEST_CASE("misuse: spawn() outside of run() says what to do") {
+TEST_CASE("misuse: spawn() outside run() says what to do") {
   CHECK_THROWS_WITH(spawn([] {}), ContainsSubstring("call spawn() inside of fibers::run([] { … }) (task.cpp:"));
 }
 
-TEST_CASE_METHOD(virtual_time, "misuse: to wait for itself is an error at that wait", "[TASK-04]") {
+TEST_CASE_METHOD(virtual_time, "misuse: a task that waits for itself gets an error at that wait", "[TASK-04]") {
   run([&] {
     auto const loner = spawn("loner", [&] {
       auto const self = this_task::handle();
@@ -381,7 +381,8 @@ TEST_CASE_METHOD(virtual_time, "misuse: to wait for itself is an error at that w
         "else, such as an event@0, failed: fibers: this task would wait for its own end: 'loner' @0, goes on@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "misuse: get() in a cycle is an error for who closes it, and the others go on",
+TEST_CASE_METHOD(virtual_time,
+                 "misuse: get() in a cycle is an error for the task that closes it, and the others continue",
                  "[TASK-04]") {
   run([&] {
     std::vector<task_handle<>> ring;
@@ -401,7 +402,7 @@ TEST_CASE_METHOD(virtual_time, "misuse: get() in a cycle is an error for who clo
   CHECK(seen == error + ", " + error + ", " + error);
 }
 
-TEST_CASE_METHOD(virtual_time, "misuse: those who wait() in a cycle are named by the deadlock report", "[TASK-08]") {
+TEST_CASE_METHOD(virtual_time, "misuse: the deadlock report names the tasks that wait() in a cycle", "[TASK-08]") {
   std::string report;
   run([&] {
     std::vector<task_handle<>> ring;
@@ -427,7 +428,7 @@ TEST_CASE_METHOD(virtual_time, "misuse: those who wait() in a cycle are named by
   CHECK_THAT(report, !ContainsSubstring("'ended'"));
 }
 
-TEST_CASE("misuse: a plain thread cannot wait as a task does; it is told so") {
+TEST_CASE("misuse: a plain thread that waits as a task does gets an error") {
   std::string told;
   fibers::run([&] {
     auto const child = spawn([] { sleep_for(fibers::no_timeout); });

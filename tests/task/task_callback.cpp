@@ -55,7 +55,8 @@ TEST_CASE_METHOD(virtual_time, "callback: called after a cancellation too, also 
   CHECK(seen == "cancelled@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "callback: one for a task that has ended is called soon, and not at once", "[CB-06]") {
+TEST_CASE_METHOD(virtual_time, "callback: registered for a task that has ended, it is called soon, and not at once",
+                 "[CB-06]") {
   run([&] {
     auto const child = spawn([] {});
     child.wait();
@@ -90,7 +91,7 @@ TEST_CASE_METHOD(virtual_time, "callback: those of the task that ends last are c
   CHECK(seen == "main@1, detached@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "callback: once run() is over, it is called here and now") {
+TEST_CASE_METHOD(virtual_time, "callback: after run() has ended, it is called immediately") {
   task_handle<> handle;
   run([&] { handle = this_task::handle(); });
   bool called = false;
@@ -98,7 +99,7 @@ TEST_CASE_METHOD(virtual_time, "callback: once run() is over, it is called here 
   CHECK(called);
 }
 
-TEST_CASE_METHOD(virtual_time, "callback: what it throws is reported with the task's name, and the loop goes on",
+TEST_CASE_METHOD(virtual_time, "callback: an exception is reported with the task's name, and the loop continues",
                  "[CB-14]") {
   run([&] {
     auto const child = spawn("child", [] {});
@@ -111,7 +112,7 @@ TEST_CASE_METHOD(virtual_time, "callback: what it throws is reported with the ta
   CHECK(std::exchange(unfetched, {}) == std::vector<std::string>{"child: failed: no"});
 }
 
-TEST_CASE_METHOD(virtual_time, "callback: it runs between tasks, so it cannot suspend", "[TASK-07]") {
+TEST_CASE_METHOD(virtual_time, "callback: runs between tasks, so it cannot suspend", "[TASK-07]") {
   run([&] {
     auto const child = spawn([] {});
     child.on_done([&] { seen(how([] { sleep_for(1s); }).substr(0, 84)); });
@@ -124,7 +125,7 @@ TEST_CASE_METHOD(virtual_time, "callback: it runs between tasks, so it cannot su
   CHECK(seen == start + "@0, " + start + "@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "callback: it may spawn tasks and cancel some") {
+TEST_CASE_METHOD(virtual_time, "callback: may spawn tasks and cancel some") {
   run([&] {
     auto const sleeper = spawn([&] { sleep_for(9s); });
     auto const child = spawn([] { sleep_for(1s); });
@@ -137,7 +138,7 @@ TEST_CASE_METHOD(virtual_time, "callback: it may spawn tasks and cancel some") {
   CHECK(seen == "spawned@1, cancelled: by a callback@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "callback: a task<> that goes in one is cancelled, and nobody waits") {
+TEST_CASE_METHOD(virtual_time, "callback: a task<> destroyed in one is cancelled, without a wait") {
   run([&] {
     auto owned = spawn([&] {
       try {
@@ -158,7 +159,7 @@ TEST_CASE_METHOD(virtual_time, "callback: a task<> that goes in one is cancelled
 
 // --- taking a callback off again ---
 
-TEST_CASE_METHOD(virtual_time, "callback: one that is removed is never called, and the others are, in order",
+TEST_CASE_METHOD(virtual_time, "callback: a removed callback is never called, and the others are, in order",
                  "[CB-07]") {
   run([&] {
     auto const child = spawn([&] { seen("body"); });
@@ -174,7 +175,7 @@ TEST_CASE_METHOD(virtual_time, "callback: one that is removed is never called, a
   CHECK(seen == "removed@0, removed@0, body@0, first@0, third@0, fifth@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "callback: removing tells whether that was in time", "[CB-08]") {
+TEST_CASE_METHOD(virtual_time, "callback: remove() tells whether it was in time", "[CB-08]") {
   run([&] {
     auto const child = spawn([] {});
     auto handle = child.on_done([] {});
@@ -192,7 +193,7 @@ TEST_CASE_METHOD(virtual_time, "callback: removing tells whether that was in tim
   CHECK(seen == "removed@0, not removed@0, not removed@0, is being called@0, was called@1, refers to none@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "callback: one whose task has ended can still be removed until it is called",
+TEST_CASE_METHOD(virtual_time, "callback: can be removed after its task has ended, until it is called",
                  "[CB-08][CB-09]") {
   run([&] {
     auto const child = spawn([] {});
@@ -255,7 +256,7 @@ TEST_CASE_METHOD(virtual_time,
 
 // --- what nobody fetched ---
 
-TEST_CASE_METHOD(virtual_time, "unhandled: a failure that nobody looked at is reported when the last handle goes",
+TEST_CASE_METHOD(virtual_time, "unhandled: an unfetched failure is reported when the last handle is destroyed",
                  "[TASK-43][CB-12]") {
   run([&] {
     auto handle = spawn("child", [] { fail("no"); }).detach();
@@ -268,7 +269,7 @@ TEST_CASE_METHOD(virtual_time, "unhandled: a failure that nobody looked at is re
   CHECK(std::exchange(unfetched, {}) == std::vector<std::string>{"child: failed: no"});
 }
 
-TEST_CASE_METHOD(virtual_time, "unhandled: one without any handle is reported when it ends", "[TASK-43]") {
+TEST_CASE_METHOD(virtual_time, "unhandled: a failure without any handle is reported when the task ends", "[TASK-43]") {
   run([&] {
     spawn("child", [] { fail("no"); }).detach();
     sleep_for(1s);
@@ -278,12 +279,12 @@ TEST_CASE_METHOD(virtual_time, "unhandled: one without any handle is reported wh
   CHECK(std::exchange(unfetched, {}) == std::vector<std::string>{"child: failed: no"});
 }
 
-TEST_CASE_METHOD(virtual_time, "unhandled: wait() does not count as looking") {
+TEST_CASE_METHOD(virtual_time, "unhandled: wait() does not fetch an error") {
   run([&] { spawn("child", [] { fail("no"); }).wait(); });
   CHECK(std::exchange(unfetched, {}) == std::vector<std::string>{"child: failed: no"});
 }
 
-TEST_CASE_METHOD(virtual_time, "unhandled: results, cancellations and what was looked at are not reported", "[CB-12]") {
+TEST_CASE_METHOD(virtual_time, "unhandled: results, cancellations and fetched errors are not reported", "[CB-12]") {
   run([&] {
     spawn([] { return 5; }).detach();
     spawn([] { throw cancelled_error("by itself"); }).detach();
@@ -298,7 +299,7 @@ TEST_CASE_METHOD(virtual_time, "unhandled: results, cancellations and what was l
   CHECK(unfetched.empty());
 }
 
-TEST_CASE_METHOD(virtual_time, "unhandled: who cancels a task that has failed does not care", "[TASK-33]") {
+TEST_CASE_METHOD(virtual_time, "unhandled: cancelling a failed task suppresses its report", "[TASK-33]") {
   run([&] {
     auto const child = spawn([] { fail("no"); });
     child.wait();
@@ -308,7 +309,7 @@ TEST_CASE_METHOD(virtual_time, "unhandled: who cancels a task that has failed do
   CHECK(unfetched.empty());
 }
 
-TEST_CASE_METHOD(virtual_time, "unhandled: a task that ended without a handle has ended when the hook is told") {
+TEST_CASE_METHOD(virtual_time, "unhandled: a task without a handle has ended when the hook is called") {
   auto with_hook = options();
   with_hook.on_unhandled = [&](std::string const&, std::exception_ptr) {
     seen(how([] { static_cast<void>(this_task::handle()); }).substr(0, 80));
@@ -335,7 +336,8 @@ TEST_CASE_METHOD(virtual_time, "unhandled: a hook that throws does no harm", "[C
   CHECK(seen == "goes on@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "unhandled: a hook may use the loop: ask who runs, cancel, and spawn", "[CB-14]") {
+TEST_CASE_METHOD(virtual_time, "unhandled: a hook may use the loop: ask for the current task, cancel, and spawn",
+                 "[CB-14]") {
   auto with_hook = options();
   task_handle<> main;
   with_hook.on_unhandled = [&](std::string const& name, std::exception_ptr) {

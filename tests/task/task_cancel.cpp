@@ -61,7 +61,7 @@ TEST_CASE_METHOD(virtual_time, "cancel: a task blocked in a sleep ends cancelled
   CHECK(seen == "accepted@1, runs, asked 1@1, cancelled@1, cancelled, asked 1@1, too late@1, cancelled, asked 1@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "cancel: the timer of a cancelled sleep is gone, so time does not go on to it",
+TEST_CASE_METHOD(virtual_time, "cancel: the timer of a cancelled sleep is removed, so the clock does not jump to it",
                  "[TASK-16]") {
   run([&] {
     auto const child = spawn([] { sleep_for(9s); });
@@ -76,7 +76,7 @@ TEST_CASE_METHOD(virtual_time, "cancel: the timer of a cancelled sleep is gone, 
   CHECK(seen == "nothing is due any more@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "cancel: a task that has given way gets it at that yield", "[TASK-15]") {
+TEST_CASE_METHOD(virtual_time, "cancel: a task that yields is cancelled at that yield", "[TASK-15]") {
   run([&] {
     auto const child = spawn([&] {
       seen(how([] { this_task::yield(); }));
@@ -110,7 +110,7 @@ TEST_CASE_METHOD(virtual_time, "cancel: a ready task whose wait was over gets it
   CHECK(seen == "returned 5@1, cancelled: late@1, returned 5@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "cancel: one that has ended is left alone", "[CB-03][CB-04]") {
+TEST_CASE_METHOD(virtual_time, "cancel: a task that has ended is not affected", "[CB-03][CB-04]") {
   run([&] {
     auto const value = spawn([] { return 5; });
     auto const failure = spawn([] { throw std::runtime_error("no"); });
@@ -124,7 +124,7 @@ TEST_CASE_METHOD(virtual_time, "cancel: one that has ended is left alone", "[CB-
   CHECK(seen == "returned 0@0, not cancelled, asked 0@0, returned 5@0, failed: no@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "cancel: a task that waits in get() passes it on inwards", "[TASK-17]") {
+TEST_CASE_METHOD(virtual_time, "cancel: a task that waits in get() forwards it inwards", "[TASK-17]") {
   run([&] {
     auto inner = spawn([] { sleep_for(9s); });
     auto outer = spawn([&] { inner.get(); });
@@ -152,7 +152,7 @@ TEST_CASE_METHOD(virtual_time, "cancel: a task that waits in wait() is cancelled
   CHECK(seen == "cancelled, asked 1, runs, asked 0@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "cancel: goes through a chain of 10,000 tasks, to the innermost and back") {
+TEST_CASE_METHOD(virtual_time, "cancel: passes through a chain of 10,000 tasks, to the innermost and back") {
   std::size_t const length = sanitized ? 2'000 : 10'000;
   std::size_t cancelled = 0;
   run([&] {
@@ -191,7 +191,7 @@ TEST_CASE_METHOD(virtual_time, "cancel: a chain whose innermost task is just rea
   CHECK(seen == "cancelled: ready@0, cancelled: not begun@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "cancel: what waits in a cycle of wait() can be cancelled out of it") {
+TEST_CASE_METHOD(virtual_time, "cancel: tasks that wait in a cycle of wait() can be cancelled out of it") {
   run([&] {
     std::vector<task_handle<>> ring;
     auto const wait_for = [&](std::size_t other) {
@@ -256,7 +256,7 @@ TEST_CASE_METHOD(virtual_time, "self-cancel: a body that then returns ends cance
   CHECK(seen == "cancelled: enough@0, cancelled, asked 1@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "self-cancel: a body that then fails ends with that", "[TASK-24]") {
+TEST_CASE_METHOD(virtual_time, "self-cancel: a body that then fails ends with that error", "[TASK-24]") {
   run([&] {
     auto child = spawn([&] {
       this_task::cancel("enough");
@@ -268,7 +268,7 @@ TEST_CASE_METHOD(virtual_time, "self-cancel: a body that then fails ends with th
   CHECK(seen == "failed: no@0, not cancelled, asked 1@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "self-cancel: get() throws it before it waits, and does not pass it on", "[TASK-25]") {
+TEST_CASE_METHOD(virtual_time, "self-cancel: get() throws it before it waits, and does not forward it", "[TASK-25]") {
   run([&] {
     auto inner = spawn([] { sleep_for(1s); });
     auto outer = spawn([&] {
@@ -297,7 +297,7 @@ TEST_CASE_METHOD(virtual_time, "self-cancel: through its own handle it is the sa
   CHECK(seen == "returned 1@0, cancelled: first@0, cancelled@0, cancelled, asked 2@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "cancel: a pending request is thrown also where there is nothing to wait for",
+TEST_CASE_METHOD(virtual_time, "cancel: a pending request is thrown also where the wait would complete at once",
                  "[TASK-37]") {
   run([&] {
     auto const ended = spawn([] { return 5; });
@@ -318,8 +318,7 @@ TEST_CASE_METHOD(virtual_time, "cancel: a pending request is thrown also where t
 
 // --- messages, and where it came from ---
 
-TEST_CASE_METHOD(virtual_time, "cancel: the message is seen by the body, by get() and by exception()",
-                 "[TASK-29][TASK-30][CB-18]") {
+TEST_CASE_METHOD(virtual_time, "cancel: the body, get() and exception() see the message", "[TASK-29][TASK-30][CB-18]") {
   run([&] {
     auto child = spawn([&] {
       try {
@@ -341,8 +340,7 @@ TEST_CASE_METHOD(virtual_time, "cancel: the message is seen by the body, by get(
 }
 
 TEST_CASE_METHOD(virtual_time,
-                 "cancel: of two before delivery the last counts if it was pending, the first if it was "
-                 "blocked",
+                 "cancel: of two before delivery the last counts if it was pending, the first if the task was blocked",
                  "[TASK-29][TASK-35][UNC-01]") {
   run([&] {
     auto pending = spawn([] {});
@@ -364,7 +362,7 @@ TEST_CASE_METHOD(virtual_time,
         "cancelled, asked 2@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "cancel: the error says who asked, where and when", "[TASK-30]") {
+TEST_CASE_METHOD(virtual_time, "cancel: the error names the requesting task, the call site and the time", "[TASK-30]") {
   cancelled_error error;
   boost::source_location place;
   run([&] {
@@ -390,7 +388,7 @@ TEST_CASE_METHOD(virtual_time, "cancel: the error says who asked, where and when
 
 // --- from other threads, in real time ---
 
-TEST_CASE("cancel: from a plain thread, whatever state the task is in") {
+TEST_CASE("cancel: works from a plain thread, whatever state the task is in") {
   enum class state { not_begun, suspended, running, waiting_for_another, finished };
   auto const which =
       GENERATE(state::not_begun, state::suspended, state::running, state::waiting_for_another, state::finished);
@@ -428,7 +426,7 @@ TEST_CASE("cancel: from a plain thread, whatever state the task is in") {
   CHECK(outcome == (which == state::finished ? "returned" : "cancelled: from outside"));
 }
 
-TEST_CASE("cancel: a plain thread wakes a loop that sleeps") {
+TEST_CASE("cancel: a plain thread wakes a sleeping loop") {
   std::string outcome;
   std::thread thread;
   fibers::run([&] {

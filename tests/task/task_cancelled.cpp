@@ -31,7 +31,7 @@ std::string state_of(task_handle<> const& task) {
 
 // --- what the body makes of it ---
 
-TEST_CASE_METHOD(virtual_time, "cancel: who catches it and returns is done, with the value", "[TASK-20]") {
+TEST_CASE_METHOD(virtual_time, "cancel: a body that catches it and returns is done, with the value", "[TASK-20]") {
   run([&] {
     auto child = spawn([] {
       try {
@@ -48,7 +48,8 @@ TEST_CASE_METHOD(virtual_time, "cancel: who catches it and returns is done, with
   CHECK(seen == "returned 5@1, not cancelled, asked 1@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "cancel: who catches it may wait anew, undisturbed", "[TASK-21][UNC-10][TRAP-32]") {
+TEST_CASE_METHOD(virtual_time, "cancel: a body that catches it may wait again, undisturbed",
+                 "[TASK-21][UNC-10][TRAP-32]") {
   run([&] {
     auto inner = spawn([] {
       sleep_for(3s);
@@ -134,7 +135,7 @@ TEST_CASE_METHOD(virtual_time, "cancel: clean-up may suspend, and a second reque
   CHECK(seen == "half@1, accepted@1.5, cancelled: second@1.5, cancelled, asked 2@1.5");
 }
 
-TEST_CASE_METHOD(virtual_time, "cancel: who answers with another exception ends with that", "[TASK-32]") {
+TEST_CASE_METHOD(virtual_time, "cancel: a body that answers with another exception fails with that", "[TASK-32]") {
   run([&] {
     auto child = spawn([] {
       try {
@@ -151,7 +152,7 @@ TEST_CASE_METHOD(virtual_time, "cancel: who answers with another exception ends 
   CHECK(seen == "failed: no@0, not cancelled, asked 1@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "cancel: a cancelled_error that the body throws by itself makes it cancelled",
+TEST_CASE_METHOD(virtual_time, "cancel: a cancelled_error that the body throws itself makes the task cancelled",
                  "[TASK-40]") {
   run([&] {
     auto child = spawn([] { throw cancelled_error("by itself"); });
@@ -161,7 +162,7 @@ TEST_CASE_METHOD(virtual_time, "cancel: a cancelled_error that the body throws b
   CHECK(seen == "cancelled: by itself@0, cancelled, asked 0@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "cancel: a handler for std::exception does not see it") {
+TEST_CASE_METHOD(virtual_time, "cancel: a handler for std::exception does not catch it") {
   run([&] {
     auto const child = spawn([&] {
       try {
@@ -179,7 +180,7 @@ TEST_CASE_METHOD(virtual_time, "cancel: a handler for std::exception does not se
 
 // --- those who wait for a task that is cancelled ---
 
-TEST_CASE_METHOD(virtual_time, "cancel: who waits for a task cancelled later sees it then, and may go on",
+TEST_CASE_METHOD(virtual_time, "cancel: a task that waits for a task cancelled later sees it then, and may continue",
                  "[TASK-28]") {
   run([&] {
     auto child = spawn([] { sleep_for(9s); });
@@ -194,7 +195,7 @@ TEST_CASE_METHOD(virtual_time, "cancel: who waits for a task cancelled later see
   CHECK(seen == "cancelled: by a timer@2, goes on@3");
 }
 
-TEST_CASE_METHOD(virtual_time, "cancel: who waits for a task cancelled by somebody else ends cancelled too",
+TEST_CASE_METHOD(virtual_time, "cancel: a task that waits for a task cancelled by another party ends cancelled too",
                  "[TASK-18]") {
   run([&] {
     auto inner = spawn([] { sleep_for(9s); });
@@ -207,7 +208,8 @@ TEST_CASE_METHOD(virtual_time, "cancel: who waits for a task cancelled by somebo
   CHECK(seen == "cancelled: inner@1, cancelled, asked 0, cancelled, asked 1@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "cancel: both sides of a get() at once: the waiter gets one cancelled_error",
+TEST_CASE_METHOD(virtual_time,
+                 "cancel: if both sides of a get() are cancelled at once, the waiting task gets one cancelled_error",
                  "[TASK-19]") {
   bool const inner_first = GENERATE(true, false);
   run([&] {
@@ -227,7 +229,9 @@ TEST_CASE_METHOD(virtual_time, "cancel: both sides of a get() at once: the waite
   CHECK(seen == "cancelled@1, returned@2, cancelled, asked 1, cancelled, asked 2@2");
 }
 
-TEST_CASE_METHOD(virtual_time, "cancel: inner swallows it and returns: outer goes on with that value", "[TASK-38]") {
+TEST_CASE_METHOD(virtual_time,
+                 "cancel: if the inner task swallows it and returns, the outer one continues with that value",
+                 "[TASK-38]") {
   run([&] {
     auto inner = spawn([&] {
       seen(how([] { sleep_for(9s); }));
@@ -247,7 +251,7 @@ TEST_CASE_METHOD(virtual_time, "cancel: inner swallows it and returns: outer goe
   CHECK(seen == "cancelled@1, returned 5@3, not cancelled, asked 1, not cancelled, asked 1@3");
 }
 
-TEST_CASE_METHOD(virtual_time, "cancel: while inner goes on, a further request is passed on again") {
+TEST_CASE_METHOD(virtual_time, "cancel: while the inner task continues, a further request is forwarded again") {
   run([&] {
     auto inner = spawn([&] {
       for (int i = 0; i != 2; ++i) seen(how([] { sleep_for(9s); }));
@@ -264,7 +268,8 @@ TEST_CASE_METHOD(virtual_time, "cancel: while inner goes on, a further request i
         "cancelled: first@1, cancelled: second@2, returned@2, not cancelled, asked 2, not cancelled, asked 2@2");
 }
 
-TEST_CASE_METHOD(virtual_time, "cancel: two wait in get(); cancelling the first cancels inner, and both see it",
+TEST_CASE_METHOD(virtual_time,
+                 "cancel: if two tasks wait in get(), cancelling the first cancels the inner one, and both see it",
                  "[TASK-39]") {
   run([&] {
     auto const inner = spawn([] { sleep_for(9s); });
@@ -278,7 +283,7 @@ TEST_CASE_METHOD(virtual_time, "cancel: two wait in get(); cancelling the first 
   CHECK(seen == "cancelled: first@1, cancelled, asked 1, cancelled, asked 0, cancelled, asked 1@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "cancel: a waiter may turn it into another exception that holds it", "[TASK-31]") {
+TEST_CASE_METHOD(virtual_time, "cancel: a waiting task may turn it into another exception that holds it", "[TASK-31]") {
   run([&] {
     auto inner = spawn([] { sleep_for(9s); });
     auto outer = spawn([&] {
@@ -300,7 +305,8 @@ TEST_CASE_METHOD(virtual_time, "cancel: a waiter may turn it into another except
   CHECK(seen == "no answer@1, cancelled: too slow@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "cancel: cancel_and_wait() throws nothing of the task's, but the caller's own") {
+TEST_CASE_METHOD(virtual_time,
+                 "cancel: cancel_and_wait() throws nothing of the task's, but the caller's own cancellation") {
   run([&] {
     auto const slow = [&] {
       try {
@@ -344,7 +350,8 @@ std::string whose(F&& call) {
 
 }  // namespace
 
-TEST_CASE_METHOD(virtual_time, "cancel: a caller that was not cancelled can tell that get() throws another task's") {
+TEST_CASE_METHOD(virtual_time,
+                 "cancel: a caller that was not cancelled can tell that get() throws another task's cancellation") {
   run([&] {
     auto child = spawn([] { sleep_for(9s); });
     auto caller = spawn([&] { seen(whose([&] { child.handle().get(); })); });
@@ -362,7 +369,8 @@ TEST_CASE_METHOD(virtual_time, "cancel: a caller that was not cancelled can tell
   CHECK(seen == "another task's@1, another task's@1, another task's@1, thrown by hand@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "cancel: a request that get() passed on is the caller's own, and no other waiter's") {
+TEST_CASE_METHOD(virtual_time,
+                 "cancel: a request that get() forwarded is the caller's own, and no other waiting task's") {
   run([&] {
     auto const inner = spawn([] { sleep_for(9s); });
     auto const middle = spawn([&] { seen("middle: " + whose([&] { inner.handle().get(); })); });
@@ -379,7 +387,7 @@ TEST_CASE_METHOD(virtual_time, "cancel: a request that get() passed on is the ca
   CHECK(seen == "middle: another task's@1, outer: own@1, gather: another task's@1, inner: another task's@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "cancel: a request that gather() passed on to tasks is the caller's own") {
+TEST_CASE_METHOD(virtual_time, "cancel: a request that gather() forwarded to tasks is the caller's own") {
   run([&] {
     auto const sleep = [] { sleep_for(9s); };
     auto const first = spawn(sleep), second = spawn(sleep);
@@ -400,7 +408,8 @@ TEST_CASE_METHOD(virtual_time, "cancel: a request that gather() passed on to tas
   CHECK(seen == "another task's@1, own@1, own@2");
 }
 
-TEST_CASE_METHOD(virtual_time, "cancel: during clean-up another task's cancellation is not taken for the own") {
+TEST_CASE_METHOD(virtual_time,
+                 "cancel: during clean-up another task's cancellation is not taken for the caller's own") {
   run([&] {
     auto const child = spawn([] { sleep_for(9s); });
     auto const caller = spawn([&] {

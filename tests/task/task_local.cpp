@@ -38,7 +38,7 @@ TEST_CASE_METHOD(virtual_time, "task_local: a child starts with its spawner's va
   CHECK(seen == "child 1@0, main 2@0, child 1@0, child 3@0, main 2@0, child 2@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "task_local: values come down through generations") {
+TEST_CASE_METHOD(virtual_time, "task_local: values are inherited through generations") {
   task_local<std::string> variable;
   run([&] {
     variable.set("given");
@@ -68,7 +68,7 @@ TEST_CASE_METHOD(virtual_time, "task_local: many tasks that interleave keep thei
   CHECK(right == 1000);
 }
 
-TEST_CASE_METHOD(virtual_time, "task_local: with() puts the old value back, however the body ends") {
+TEST_CASE_METHOD(virtual_time, "task_local: with() restores the old value, however the body ends") {
   task_local<int> variable(1);
   run([&] {
     seen(std::to_string(variable.with(2, [&] {
@@ -87,14 +87,14 @@ TEST_CASE_METHOD(virtual_time, "task_local: with() puts the old value back, howe
   CHECK(seen == "20@0, 1@0, failed: no@0, 3@0, cancelled 3@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "task_local: with() may give a reference") {
+TEST_CASE_METHOD(virtual_time, "task_local: with() may return a reference") {
   task_local<int> variable;
   int number = 1;
   run([&] { variable.with(2, [&]() -> int& { return number; }) = 5; });
   CHECK(number == 5);
 }
 
-TEST_CASE_METHOD(virtual_time, "task_local: values go when nobody has them any more") {
+TEST_CASE_METHOD(virtual_time, "task_local: values are destroyed when no task has them any more") {
   task_local<counted> variable;  // the initial value is one
   run([&] {
     variable.set({});
@@ -108,7 +108,7 @@ TEST_CASE_METHOD(virtual_time, "task_local: values go when nobody has them any m
   CHECK(counted::alive == 1);
 }
 
-TEST_CASE_METHOD(virtual_time, "task_local: a value whose destructor looks at the variable sees the new one") {
+TEST_CASE_METHOD(virtual_time, "task_local: a value whose destructor reads the variable sees the new one") {
   static task_local<std::shared_ptr<void>> variable;
   static task_local<int> other(7);
   run([&] {
@@ -118,7 +118,7 @@ TEST_CASE_METHOD(virtual_time, "task_local: a value whose destructor looks at th
   CHECK(seen == "new@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "task_local: a variable does not find what another one at its place has left") {
+TEST_CASE_METHOD(virtual_time, "task_local: a variable does not find the value of a destroyed one at its address") {
   alignas(task_local<std::string>) alignas(task_local<int>) std::byte place[256];
   static_assert(sizeof place >= sizeof(task_local<std::string>) && sizeof place >= sizeof(task_local<int>));
   run([&] {

@@ -33,7 +33,7 @@ namespace {
 
 // --- owners ---
 
-TEST_CASE_METHOD(virtual_time, "owner: a task<> that goes cancels its task and waits for its end") {
+TEST_CASE_METHOD(virtual_time, "owner: the destructor of task<> cancels its task and waits for its end") {
   run([&] {
     {
       auto const child = spawn([&] {
@@ -51,8 +51,9 @@ TEST_CASE_METHOD(virtual_time, "owner: a task<> that goes cancels its task and w
   CHECK(seen == "owner@1, after@2");
 }
 
-TEST_CASE_METHOD(virtual_time,
-                 "owner: a task<> that goes before its task began: the body never runs, the callable goes") {
+TEST_CASE_METHOD(
+    virtual_time,
+    "owner: if task<> is destroyed before its task began, the body never runs, and the callable is destroyed") {
   run([&] {
     static_cast<void>(spawn([&, argument = counted()] { seen("body"); }));
     seen("after, alive: " + std::to_string(counted::alive));
@@ -60,7 +61,7 @@ TEST_CASE_METHOD(virtual_time,
   CHECK(seen == "after, alive: 0@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "owner: a task<> waits even if its task swallows the request") {
+TEST_CASE_METHOD(virtual_time, "owner: task<> waits even if its task swallows the request") {
   run([&] {
     {
       auto const stubborn = spawn([&] {
@@ -79,7 +80,7 @@ TEST_CASE_METHOD(virtual_time, "owner: a task<> waits even if its task swallows 
   CHECK(seen == "swallowed@0, after@2");
 }
 
-TEST_CASE_METHOD(virtual_time, "owner: a task<> that goes while the stack is unwound waits as well") {
+TEST_CASE_METHOD(virtual_time, "owner: the destructor of task<> waits during unwinding as well") {
   run([&] {
     try {
       auto const child = spawn([&] {
@@ -100,7 +101,7 @@ TEST_CASE_METHOD(virtual_time, "owner: a task<> that goes while the stack is unw
   CHECK(seen == "cleaned up@1, no@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "owner: a request that comes while a task<> waits for its end stays pending") {
+TEST_CASE_METHOD(virtual_time, "owner: a request that arrives while task<> waits for its end stays pending") {
   run([&] {
     auto const parent = spawn([&] {
       {
@@ -141,7 +142,7 @@ TEST_CASE_METHOD(virtual_time, "owner: a callable may own a task, which ends bef
   CHECK(seen == "inner ends@2, outer has ended@2");
 }
 
-TEST_CASE_METHOD(virtual_time, "owner: a callable that owns a task and never ran takes it along") {
+TEST_CASE_METHOD(virtual_time, "owner: a callable that owns a task and never ran destroys it") {
   run([&] {
     auto outer = spawn([&, owned = spawn([&] { sleep_for(9s); })] { seen("outer"); });
     auto const handle = outer.handle();
@@ -192,7 +193,7 @@ TEST_CASE_METHOD(virtual_time, "owner: assignment ends the task that was owned b
   CHECK(seen == "first@1, owns@2, empty@2, second@2, empty@2");
 }
 
-TEST_CASE_METHOD(virtual_time, "owner: what was detached goes on, and is cancelled at the end of run()") {
+TEST_CASE_METHOD(virtual_time, "owner: a detached task continues, and is cancelled at the end of run()") {
   run([&] {
     task_handle<void> handle;
     {
@@ -214,7 +215,7 @@ TEST_CASE_METHOD(virtual_time, "owner: what was detached goes on, and is cancell
   CHECK(seen == "empty@0, goes on@2, runs@3, shutdown@3");
 }
 
-TEST_CASE_METHOD(virtual_time, "owner: 1,000 in a vector end in one go") {
+TEST_CASE_METHOD(virtual_time, "owner: 1,000 in a vector end together") {
   int ended = 0;
   run([&] {
     std::vector<task<void>> tasks;
@@ -232,7 +233,7 @@ TEST_CASE_METHOD(virtual_time, "owner: 1,000 in a vector end in one go") {
   CHECK(ended == 1000);
 }
 
-TEST_CASE("owner: on a thread without a loop, a task<> that goes waits as well") {
+TEST_CASE("owner: on a thread without a loop, the destructor of task<> waits as well") {
   std::atomic<bool> cleaned_up = false;
   bool ended_first = false;
   std::thread thread;
@@ -259,7 +260,7 @@ TEST_CASE("owner: on a thread without a loop, a task<> that goes waits as well")
 
 // --- handles ---
 
-TEST_CASE_METHOD(virtual_time, "handle: copies refer to the same task, which does not care whether any are left") {
+TEST_CASE_METHOD(virtual_time, "handle: copies refer to the same task, which does not depend on them") {
   run([&] {
     auto const handle = [&] {
       auto const first = spawn([&] {
@@ -310,7 +311,7 @@ TEST_CASE_METHOD(virtual_time, "handle: outlives run(), and still knows the outc
   CHECK(tasks_left() == 1);
 }
 
-TEST_CASE_METHOD(virtual_time, "owner: a task<> may outlive run(), which has ended its task") {
+TEST_CASE_METHOD(virtual_time, "owner: task<> may outlive run(), which has ended its task") {
   task<void> child;
   run([&] {
     child = spawn([] { sleep_for(9s); });
@@ -319,7 +320,7 @@ TEST_CASE_METHOD(virtual_time, "owner: a task<> may outlive run(), which has end
   CHECK(child.cancelled());
 }
 
-TEST_CASE("handle: several threads may use one at once, while the task comes to its end") {
+TEST_CASE("handle: several threads may use one at once, while the task ends") {
   std::atomic<int> callbacks = 0;
   fibers::run([&] {
     auto const child = spawn([] {
@@ -349,7 +350,7 @@ TEST_CASE("handle: several threads may use one at once, while the task comes to 
   CHECK(callbacks >= 6);
 }
 
-TEST_CASE("handle: an empty one says so") {
+TEST_CASE("handle: an empty handle says that it is empty") {
   task_handle<> const handle;
   task<int> owner;
   CHECK_FALSE(handle);
@@ -392,7 +393,7 @@ TEST_CASE_METHOD(virtual_time,
   CHECK(seen == "child cancelled@1, child ended@1, 0 requests@1, returned@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "task: a callback may look at the result of the task that has ended") {
+TEST_CASE_METHOD(virtual_time, "task: a callback may read the result of the task that has ended") {
   run([&] {
     auto task = spawn([] { return 5; });
     task.on_done([&, handle = task.handle()] { seen(how([&] { return handle.get(); })); });

@@ -50,7 +50,7 @@ std::string asked_and_completed(F caller, std::function<void()> const& complete,
 
 }  // namespace
 
-TEST_CASE_METHOD(virtual_time, "return: the result of a task that is asked to stop after its last wait stands") {
+TEST_CASE_METHOD(virtual_time, "return: the result of a task that is cancelled after its last wait stands") {
   run([&] {
     getting one;
     one.items.put(7);
@@ -141,7 +141,7 @@ TEST_CASE_METHOD(virtual_time, "return: a request that the running task made of 
   CHECK(seen == "cancelled: itself@0, cancelled: through its group@0, cancelled: outside@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "return: gather of callables that all have what they waited for gives their results") {
+TEST_CASE_METHOD(virtual_time, "return: gather of callables whose waits have all completed returns their results") {
   bool const request_first = GENERATE(false, true);
   CAPTURE(request_first);
   run([&] {
@@ -187,7 +187,7 @@ TEST_CASE_METHOD(virtual_time, "return: gather of callables of which one still w
   });
 }
 
-TEST_CASE_METHOD(virtual_time, "return: a racer that comes back with a result wins, also when its group goes down") {
+TEST_CASE_METHOD(virtual_time, "return: a callable of a race that returns a result wins, also while its group aborts") {
   bool const request_first = GENERATE(false, true);
   CAPTURE(request_first);
   run([&] {
@@ -200,7 +200,8 @@ TEST_CASE_METHOD(virtual_time, "return: a racer that comes back with a result wi
   });
 }
 
-TEST_CASE_METHOD(virtual_time, "return: a race within a limit gives its result, and the limit leaves nothing behind") {
+TEST_CASE_METHOD(virtual_time,
+                 "return: a race within a limit returns its result, and the limit leaves nothing behind") {
   run([&] {
     queue<int> items(fibers::unbounded);
     auto const putter = spawn([&] {

@@ -47,7 +47,7 @@ TEST_CASE("task: seen from another thread it is not cancelled before it has clea
   CHECK(cancelled_at_last);
 }
 
-TEST_CASE("run: loops of several threads know nothing of each other", "[THR-19]") {
+TEST_CASE("run: loops of several threads are independent", "[THR-19]") {
   struct seen {
     std::string before, after;
     fibers::duration slept = 0s;

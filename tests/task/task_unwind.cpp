@@ -42,7 +42,7 @@ at_exit(F) -> at_exit<F>;
 
 // --- handlers ---
 
-TEST_CASE_METHOD(virtual_time, "handlers: `throw;` after a suspension throws what that task caught, in either order",
+TEST_CASE_METHOD(virtual_time, "handlers: `throw;` after a suspension rethrows what that task caught, in either order",
                  "[TASK-13]") {
   bool const first_leaves_first = GENERATE(true, false);
   auto const rethrow_after = [](char const* what, fibers::duration time) {
@@ -93,7 +93,7 @@ TEST_CASE_METHOD(virtual_time, "handlers: a task that begins while another handl
         "flight@0, main handles a, 0 in flight@0, main handles none, 0 in flight@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "handlers: nested ones of two tasks do not mix") {
+TEST_CASE_METHOD(virtual_time, "handlers: nested handlers of two tasks do not mix") {
   auto const nest = [this](std::string const& name) {
     return [this, name] {
       try {
@@ -144,7 +144,7 @@ TEST_CASE_METHOD(virtual_time, "handlers: a handler that waits for a failing tas
   CHECK(seen == "b@0, c@0, failed: a@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "handlers: one exception may be handled by several tasks at once, and lives as long") {
+TEST_CASE_METHOD(virtual_time, "handlers: several tasks may handle one exception at once, and it lives as long") {
   run([&] {
     auto failing = spawn([text = std::string(100, 'x')] { throw std::runtime_error(text); });
     std::vector<fibers::task<void>> waiting;
@@ -165,7 +165,7 @@ TEST_CASE_METHOD(virtual_time, "handlers: one exception may be handled by severa
   CHECK(seen == "xx2@1, xx1@2, xx0@3, failed: x@3, failed: x@3, failed: x@3");
 }
 
-TEST_CASE_METHOD(virtual_time, "handlers: a request is thrown in a handler, which is no unwinding") {
+TEST_CASE_METHOD(virtual_time, "handlers: a request is thrown in a handler, since a handler is not unwinding") {
   run([&] {
     auto const child = spawn([&] {
       try {
@@ -210,7 +210,8 @@ TEST_CASE_METHOD(virtual_time, "unwinding: exceptions in flight are counted for 
   CHECK(seen == "a 1@0, b 1@0, main 0@0.5, b 1@1, b caught 0@1, a 1@2, a caught 0@2");
 }
 
-TEST_CASE_METHOD(virtual_time, "unwinding: a request that was pending before stays so, whatever the destructor calls") {
+TEST_CASE_METHOD(virtual_time,
+                 "unwinding: a request that was pending before stays pending, whatever the destructor calls") {
   run([&] {
     auto const child = spawn([&] {
       auto const ended = spawn([] {});
@@ -239,7 +240,7 @@ TEST_CASE_METHOD(virtual_time, "unwinding: a request that was pending before sta
         "returned@0, returned@0, returned@0, returned@1, returned@2, 1 in flight@2, 1 pending@2, cancelled: later@2");
 }
 
-TEST_CASE_METHOD(virtual_time, "unwinding: a request that comes while a destructor sleeps does not cut it short") {
+TEST_CASE_METHOD(virtual_time, "unwinding: a request that arrives while a destructor sleeps does not interrupt it") {
   run([&] {
     auto child = spawn([&] {
       try {
@@ -260,7 +261,8 @@ TEST_CASE_METHOD(virtual_time, "unwinding: a request that comes while a destruct
   CHECK(seen == "accepted@1, same@2, cancelled: during@2");
 }
 
-TEST_CASE_METHOD(virtual_time, "unwinding: a destructor in get() does not pass a request on to the task it waits for") {
+TEST_CASE_METHOD(virtual_time,
+                 "unwinding: a destructor in get() does not forward a request to the task for which it waits") {
   run([&] {
     auto const inner = spawn([] { sleep_for(2s); });
     auto const child = spawn([&] {
@@ -279,7 +281,7 @@ TEST_CASE_METHOD(virtual_time, "unwinding: a destructor in get() does not pass a
   CHECK(seen == "returned@2, cancelled: during@2, 0@2");
 }
 
-TEST_CASE_METHOD(virtual_time, "unwinding: also while it is a cancelled_error that unwinds") {
+TEST_CASE_METHOD(virtual_time, "unwinding: the same holds while a cancelled_error unwinds") {
   run([&] {
     auto child = spawn([&] {
       at_exit const sleeps{[&] {
@@ -298,7 +300,8 @@ TEST_CASE_METHOD(virtual_time, "unwinding: also while it is a cancelled_error th
   CHECK(seen == "returned@3, 1@3, cancelled: first@3, 2@3");
 }
 
-TEST_CASE_METHOD(virtual_time, "unwinding: a task that ends with a request held back ends with what unwound it") {
+TEST_CASE_METHOD(virtual_time,
+                 "unwinding: a task that ends with a pending request ends with the exception that unwound it") {
   run([&] {
     auto child = spawn([&] {
       at_exit const sleeps{[] { sleep_for(2s); }};
@@ -311,7 +314,7 @@ TEST_CASE_METHOD(virtual_time, "unwinding: a task that ends with a request held 
   CHECK(seen == "failed: no@2");
 }
 
-TEST_CASE_METHOD(virtual_time, "unwinding: a task that a destructor spawns is cancelled as ever") {
+TEST_CASE_METHOD(virtual_time, "unwinding: a task that a destructor spawns can be cancelled as usual") {
   run([&] {
     auto const parent = spawn([&] {
       try {
@@ -335,7 +338,8 @@ TEST_CASE_METHOD(virtual_time, "unwinding: a task that a destructor spawns is ca
   CHECK(seen == "child handles none, 0 in flight@0, cancelled: by the destructor@1, 1@1, no@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "unwinding: nested, in a destructor that throws and catches while it suspends") {
+TEST_CASE_METHOD(virtual_time,
+                 "unwinding: nested unwinding works, in a destructor that throws and catches while it suspends") {
   run([&] {
     auto const child = spawn([&] {
       try {

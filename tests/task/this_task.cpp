@@ -23,7 +23,7 @@ namespace this_task = fibers::this_task;
 
 // --- who ---
 
-TEST_CASE_METHOD(virtual_time, "this_task: it is the same before and after each suspension, however tasks interleave",
+TEST_CASE_METHOD(virtual_time, "this_task: is the same before and after each suspension, however tasks interleave",
                  "[TASK-07]") {
   int right = 0;
   run([&] {
@@ -47,7 +47,7 @@ TEST_CASE_METHOD(virtual_time, "this_task: it is the same before and after each 
   CHECK(right == 40);
 }
 
-TEST_CASE("this_task: outside of run() everything says what to do", "[TASK-07]") {
+TEST_CASE("this_task: outside run() every function says what to do", "[TASK-07]") {
   auto const needs_a_task = ContainsSubstring("call it inside of fibers::run([] { … }) (this_task.cpp:");
   CHECK_THROWS_WITH(this_task::yield(), needs_a_task);
   CHECK_THROWS_WITH(this_task::checkpoint(), needs_a_task);
@@ -67,7 +67,7 @@ TEST_CASE("this_task: outside of run() everything says what to do", "[TASK-07]")
 
 // --- giving way ---
 
-TEST_CASE_METHOD(virtual_time, "yield: a task alone goes on, also if that is the first thing it does") {
+TEST_CASE_METHOD(virtual_time, "yield: a task alone continues, also if that is the first thing it does") {
   run([&] {
     seen("begins");
     this_task::yield();
@@ -76,7 +76,7 @@ TEST_CASE_METHOD(virtual_time, "yield: a task alone goes on, also if that is the
   CHECK(seen == "begins@0, goes on@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "yield: what was ready before runs before it goes on, once", "[TASK-47]") {
+TEST_CASE_METHOD(virtual_time, "yield: tasks that were ready before run before it continues, once", "[TASK-47]") {
   bool const zero_sleep = GENERATE(true, false);
   run([&] {
     auto const other = spawn([&] {
@@ -93,7 +93,7 @@ TEST_CASE_METHOD(virtual_time, "yield: what was ready before runs before it goes
   CHECK(seen == "other@0, main@0, other@0, main@0, other@0, main@0");
 }
 
-TEST_CASE("yield: tasks that only yield do not keep timers from firing") {
+TEST_CASE("yield: tasks that only yield do not starve timers") {
   bool due = false;
   fibers::run([&] {
     auto const sleeper = spawn([&] {
@@ -105,7 +105,7 @@ TEST_CASE("yield: tasks that only yield do not keep timers from firing") {
   CHECK(due);
 }
 
-TEST_CASE("checkpoint: a loop that computes lets timers and other tasks have their turn") {
+TEST_CASE("checkpoint: in a computing loop it lets timers and other tasks run") {
   bool due = false;
   int others = 0;
   fibers::run([&] {
@@ -120,7 +120,7 @@ TEST_CASE("checkpoint: a loop that computes lets timers and other tasks have the
   CHECK(others == 1);
 }
 
-TEST_CASE_METHOD(virtual_time, "checkpoint: throws what is pending") {
+TEST_CASE_METHOD(virtual_time, "checkpoint: throws a pending request") {
   run([&] {
     auto const child = spawn([&] {
       this_task::checkpoint();
@@ -135,7 +135,7 @@ TEST_CASE_METHOD(virtual_time, "checkpoint: throws what is pending") {
 
 // --- sleeping ---
 
-TEST_CASE_METHOD(virtual_time, "sleep: two of half the length end when one does", "[TASK-45]") {
+TEST_CASE_METHOD(virtual_time, "sleep: two sleeps of half the length end with a whole one", "[TASK-45]") {
   run([&] {
     auto const whole = spawn([&] {
       sleep_for(2s);
@@ -149,8 +149,8 @@ TEST_CASE_METHOD(virtual_time, "sleep: two of half the length end when one does"
   CHECK(seen == "half@1, whole@2, half@2");
 }
 
-TEST_CASE_METHOD(virtual_time, "sleep: tasks wake in the order of their time, and of equal ones first comes first",
-                 "[CB-15]") {
+TEST_CASE_METHOD(virtual_time,
+                 "sleep: tasks wake in the order of their deadlines, and in FIFO order if these are equal", "[CB-15]") {
   run([&] {
     std::vector<fibers::task<void>> tasks;
     for (int const seconds : {3, 1, 2, 1, 3}) {
@@ -164,13 +164,13 @@ TEST_CASE_METHOD(virtual_time, "sleep: tasks wake in the order of their time, an
   CHECK(seen == "1@1, 3@1, 2@2, 0@3, 4@3");
 }
 
-TEST_CASE("sleep: nobody wakes before the time, by the real clock", "[CB-16]") {
+TEST_CASE("sleep: no task wakes before its time, by the real clock", "[CB-16]") {
   auto const begin = std::chrono::steady_clock::now();
   fibers::run([&] { sleep_for(5ms); });
   CHECK(std::chrono::steady_clock::now() - begin >= 5ms);
 }
 
-TEST_CASE_METHOD(virtual_time, "sleep: fractions are rounded up to what the clock can tell") {
+TEST_CASE_METHOD(virtual_time, "sleep: fractions are rounded up to the resolution of the clock") {
   run([&] {
     sleep_for(std::chrono::duration<double>(0.25));
     seen("a quarter");
@@ -181,12 +181,12 @@ TEST_CASE_METHOD(virtual_time, "sleep: fractions are rounded up to what the cloc
   CHECK(seen == "a quarter@0.25, a nanosecond@0.25");
 }
 
-TEST_CASE_METHOD(virtual_time, "sleep: NaN is refused, whatever else is the matter", "[TASK-46]") {
+TEST_CASE_METHOD(virtual_time, "sleep: NaN is always refused", "[TASK-46]") {
   run([&] { seen(how([] { sleep_for(std::chrono::duration<double>(std::nan(""))); })); });
   CHECK(seen == "failed: fibers: a duration is NaN; for no time limit write fibers::no_timeout@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "sleep: less than nothing is refused, a time that has passed only yields") {
+TEST_CASE_METHOD(virtual_time, "sleep: a negative duration is refused, a past deadline only yields") {
   run([&] {
     auto const other = spawn([&] { seen("other"); });
     seen(how([] { sleep_for(-1s); }).substr(0, 53));
@@ -195,7 +195,7 @@ TEST_CASE_METHOD(virtual_time, "sleep: less than nothing is refused, a time that
   CHECK(seen == "failed: fibers: sleep_for() of less than nothing (thi@0, other@0, returned@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "sleep: what is too long to be a time is for ever") {
+TEST_CASE_METHOD(virtual_time, "sleep: a duration that is too long for the clock is for ever") {
   auto const sleep = GENERATE(
       as<void (*)()>(), [] { sleep_for(fibers::no_timeout); }, [] { sleep_for(std::chrono::hours::max()); },
       [] { sleep_for(std::chrono::duration<double>(INFINITY)); }, [] { sleep_for(fibers::duration::max()); },
@@ -211,7 +211,7 @@ TEST_CASE_METHOD(virtual_time, "sleep: what is too long to be a time is for ever
 
 // --- taking requests back ---
 
-TEST_CASE_METHOD(virtual_time, "uncancel: a request counts, and catching it does not take it back",
+TEST_CASE_METHOD(virtual_time, "uncancel: a request counts, and catching it does not withdraw it",
                  "[UNC-01][UNC-02][UNC-03]") {
   run([&] {
     auto child = spawn([&] {
@@ -234,7 +234,7 @@ TEST_CASE_METHOD(virtual_time, "uncancel: a request counts, and catching it does
   CHECK(seen == "0@0, not yet@1, cancelled: first@1, 1@1, 0@1, cancelled: second@2, 1@2, 1, cancelled@2");
 }
 
-TEST_CASE_METHOD(virtual_time, "uncancel: at the last one what is pending is dropped", "[UNC-09]") {
+TEST_CASE_METHOD(virtual_time, "uncancel: withdrawing the last request drops the pending one", "[UNC-09]") {
   run([&] {
     auto const child = spawn([&] {
       seen(std::to_string(this_task::uncancel()));  // there is none
@@ -252,7 +252,7 @@ TEST_CASE_METHOD(virtual_time, "uncancel: at the last one what is pending is dro
   CHECK(seen == "0@0, 1@0, cancelled@0, 1@0, 0@0, returned@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "uncancel: a request taken back before the body returns leaves the value", "[UNC-09]") {
+TEST_CASE_METHOD(virtual_time, "uncancel: a request withdrawn before the body returns leaves the value", "[UNC-09]") {
   run([&] {
     auto child = spawn([] {
       this_task::cancel();
@@ -264,7 +264,7 @@ TEST_CASE_METHOD(virtual_time, "uncancel: a request taken back before the body r
   CHECK(seen == "returned 5@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "uncancel: a request that came when the wait was over can be taken back", "[UNC-06]") {
+TEST_CASE_METHOD(virtual_time, "uncancel: a request that arrived when the wait was over can be withdrawn", "[UNC-06]") {
   run([&] {
     auto const inner = spawn([] {
       sleep_for(1s);
@@ -292,7 +292,8 @@ unsigned uncancel(task_handle<> const& task) {
 
 }  // namespace
 
-TEST_CASE_METHOD(virtual_time, "uncancel: before the start, the body runs as if nothing had been", "[UNC-07]") {
+TEST_CASE_METHOD(virtual_time, "uncancel: before the start, the body runs as if there had been no request",
+                 "[UNC-07]") {
   run([&] {
     auto child = spawn([&] {
       this_task::checkpoint();
@@ -305,7 +306,7 @@ TEST_CASE_METHOD(virtual_time, "uncancel: before the start, the body runs as if 
   CHECK(seen == "0@0, returned 5@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "uncancel: of a wait that was taken back comes too late", "[UNC-08]") {
+TEST_CASE_METHOD(virtual_time, "uncancel: after a wait was withdrawn it comes too late", "[UNC-08]") {
   run([&] {
     auto const child = spawn([&] {
       seen(how([] { sleep_for(9s); }));
@@ -343,7 +344,7 @@ void stop_after(fibers::duration limit, F body) {
 
 }  // namespace
 
-TEST_CASE_METHOD(virtual_time, "uncancel: serves a hand-written timeout that fires", "[UNC-04]") {
+TEST_CASE_METHOD(virtual_time, "uncancel: serves a hand-written timeout that expires", "[UNC-04]") {
   run([&] {
     seen(how([] { stop_after(1s, [] { sleep_for(9s); }); }));
     seen(std::to_string(this_task::cancelling()));
@@ -352,7 +353,7 @@ TEST_CASE_METHOD(virtual_time, "uncancel: serves a hand-written timeout that fir
   CHECK(seen == "failed: timed out@1, 0@1, returned@2");
 }
 
-TEST_CASE_METHOD(virtual_time, "uncancel: serves a hand-written timeout that does not fire", "[UNC-05]") {
+TEST_CASE_METHOD(virtual_time, "uncancel: serves a hand-written timeout that does not expire", "[UNC-05]") {
   run([&] {
     seen(how([] { stop_after(9s, [] { sleep_for(1s); }); }));
     seen(std::to_string(this_task::cancelling()));
@@ -362,7 +363,7 @@ TEST_CASE_METHOD(virtual_time, "uncancel: serves a hand-written timeout that doe
   CHECK(seen == "returned@1, 0@1, undisturbed@11");
 }
 
-TEST_CASE_METHOD(virtual_time, "uncancel: a body that catches without it keeps the count, and nothing more comes",
+TEST_CASE_METHOD(virtual_time, "uncancel: a body that catches without it keeps the count, and is not cancelled again",
                  "[UNC-10]") {
   run([&] {
     auto const child = spawn([&] {

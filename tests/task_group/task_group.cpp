@@ -67,7 +67,7 @@ TEST_CASE_METHOD(virtual_time, "task group: the body may wait between spawns", "
   CHECK(seen == "first@1, body@3, second@4, after@4");
 }
 
-TEST_CASE_METHOD(virtual_time, "task group: a child cancelled by hand is no error, and disturbs nobody", "[TG-03]") {
+TEST_CASE_METHOD(virtual_time, "task group: a cancelled child is no error, and does not affect the others", "[TG-03]") {
   run([&] {
     task_handle<> victim;
     with_task_group([&](task_group& group) {
@@ -87,7 +87,7 @@ TEST_CASE_METHOD(virtual_time, "task group: a child cancelled by hand is no erro
   CHECK(seen == "sibling@2, body@3, returned 1@3, returned 0@3");
 }
 
-TEST_CASE_METHOD(virtual_time, "task group: a child that throws cancelled_error of its own accord is no error",
+TEST_CASE_METHOD(virtual_time, "task group: a child that throws cancelled_error itself is no error",
                  "[TG-03][TASK-40]") {
   run([&] {
     with_task_group([&](task_group& group) {
@@ -99,7 +99,7 @@ TEST_CASE_METHOD(virtual_time, "task group: a child that throws cancelled_error 
   CHECK(seen == "after@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "task group: without children it neither waits nor minds", "[TG-17]") {
+TEST_CASE_METHOD(virtual_time, "task group: without children it does not wait", "[TG-17]") {
   run([&] {
     seen(how([] { with_task_group([](task_group&) {}); }));
     seen(how([] { return with_task_group([](task_group&) { return 5; }); }));
@@ -124,7 +124,7 @@ TEST_CASE_METHOD(virtual_time, "task group: children that have ended are forgott
   CHECK_FALSE(seen.contains("was not there"));
 }
 
-TEST_CASE_METHOD(virtual_time, "task group: size() counts who has not ended, whether begun or not") {
+TEST_CASE_METHOD(virtual_time, "task group: size() counts children that have not ended, begun or not") {
   run([&] {
     with_task_group([&](task_group& group) {
       for (auto const length : {1s, 2s, 3s}) group.spawn([length] { sleep_for(length); });
@@ -140,8 +140,7 @@ TEST_CASE_METHOD(virtual_time, "task group: size() counts who has not ended, whe
 
 // --- results ---
 
-TEST_CASE_METHOD(virtual_time,
-                 "task group: returns what its body returns, also what cannot be copied, and references") {
+TEST_CASE_METHOD(virtual_time, "task group: returns what its body returns, also move-only results and references") {
   run([&] {
     auto const pointer = with_task_group([](task_group& group) {
       group.spawn([] { sleep_for(1s); });
@@ -156,7 +155,7 @@ TEST_CASE_METHOD(virtual_time,
   CHECK(seen == "returned 5@1, returned 7@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "task group: a child's result may be nothing, a reference, or what cannot be copied") {
+TEST_CASE_METHOD(virtual_time, "task group: a child's result may be void, a reference, or move-only") {
   run([&] {
     int target = 0;
     task_handle<void> nothing;
@@ -174,7 +173,7 @@ TEST_CASE_METHOD(virtual_time, "task group: a child's result may be nothing, a r
   CHECK(seen == "returned 12@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "task group: what the body returns lives until the children have ended") {
+TEST_CASE_METHOD(virtual_time, "task group: the result of the body lives until the children have ended") {
   run([&] {
     auto const kept = with_task_group([&](task_group& group) {
       group.spawn([&] {
@@ -219,7 +218,7 @@ TEST_CASE_METHOD(virtual_time, "task group: children spawn siblings while the ow
   CHECK(seen == "grandchild@3, after@3");
 }
 
-TEST_CASE_METHOD(virtual_time, "task group: a task of somebody else may spawn into it") {
+TEST_CASE_METHOD(virtual_time, "task group: a task outside the group may spawn into it") {
   run([&] {
     with_task_group([&](task_group& group) {
       group.spawn([] { sleep_for(2s); });
@@ -237,7 +236,7 @@ TEST_CASE_METHOD(virtual_time, "task group: a task of somebody else may spawn in
   CHECK(seen == "child@4, after@4");
 }
 
-TEST_CASE_METHOD(virtual_time, "task group: a task<> kept by a child's callable goes with the child") {
+TEST_CASE_METHOD(virtual_time, "task group: a task<> kept by a child's callable is destroyed with the child") {
   run([&] {
     with_task_group([&](task_group& group) {
       group.spawn([&, helper = spawn([&] { seen(how([] { sleep_for(9s); })); })] { sleep_for(1s); });
@@ -261,7 +260,8 @@ struct late_spawner {
 
 }  // namespace
 
-TEST_CASE_METHOD(virtual_time, "task group: spawning into one that is over is refused, and the callable is gone",
+TEST_CASE_METHOD(virtual_time,
+                 "task group: spawning into a group that has ended is refused, and the callable is destroyed",
                  "[TG-29]") {
   run([&] {
     with_task_group([&](task_group& group) {
@@ -276,7 +276,7 @@ TEST_CASE_METHOD(virtual_time, "task group: spawning into one that is over is re
   CHECK(seen.contains("returned 0@1"));
 }
 
-TEST_CASE("task group: outside of a task there is none", "[TG-32]") {
+TEST_CASE("task group: outside a task it is refused", "[TG-32]") {
   bool entered = false;
   CHECK_THROWS_WITH(with_task_group([&](task_group&) { entered = true; }), ContainsSubstring("running task"));
   CHECK_FALSE(entered);
@@ -295,7 +295,7 @@ TEST_CASE_METHOD(virtual_time, "task group: an empty function is refused at once
 
 // --- many, and nested ---
 
-TEST_CASE_METHOD(virtual_time, "task group: ten thousand children", "[TG-01]") {
+TEST_CASE_METHOD(virtual_time, "task group: ten thousand children end", "[TG-01]") {
   std::size_t const children = sanitized ? 1'000 : 10'000;
   std::size_t ended = 0;
   run([&] {
@@ -313,7 +313,7 @@ TEST_CASE_METHOD(virtual_time, "task group: ten thousand children", "[TG-01]") {
   CHECK(seen == "after@0.006");
 }
 
-TEST_CASE_METHOD(virtual_time, "task group: ten thousand children cancelled at once") {
+TEST_CASE_METHOD(virtual_time, "task group: ten thousand children are cancelled at once") {
   std::size_t const children = sanitized ? 1'000 : 10'000;
   std::size_t cancelled = 0;
   run([&] {
@@ -362,7 +362,7 @@ TEST_CASE_METHOD(virtual_time, "task group: groups nest, in bodies and in childr
   CHECK(seen == "child's@2, body's@3, outer's child@4, outer@4");
 }
 
-TEST_CASE_METHOD(virtual_time, "task group: a tree of groups, each child with a group of its own") {
+TEST_CASE_METHOD(virtual_time, "task group: a tree of groups ends, with a group in each child") {
   int leaves = 0;
   run([&] {
     std::function<void(int)> const grow = [&](int depth) {

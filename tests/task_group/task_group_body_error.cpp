@@ -23,7 +23,8 @@ using fibers::testing::how;
 using fibers::testing::virtual_time;
 namespace this_task = fibers::this_task;
 
-TEST_CASE_METHOD(virtual_time, "task group: a body that throws cancels the children, and comes out in the group",
+TEST_CASE_METHOD(virtual_time,
+                 "task group: a body that throws cancels the children, and its error is thrown in the group",
                  "[TG-10]") {
   run([&] {
     seen(how([&] {
@@ -38,7 +39,8 @@ TEST_CASE_METHOD(virtual_time, "task group: a body that throws cancels the child
   CHECK(seen == "cancelled@1, failed: task group (1 exception: body)@1, 0@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "task group: a body that throws before a child has run: that never runs", "[TG-11]") {
+TEST_CASE_METHOD(virtual_time, "task group: a body that throws before a child has run prevents it from running",
+                 "[TG-11]") {
   run([&] {
     task_handle<> child;
     seen(how([&] {
@@ -52,12 +54,12 @@ TEST_CASE_METHOD(virtual_time, "task group: a body that throws before a child ha
   CHECK(seen == "failed: task group (1 exception: body)@0, returned 1@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "task group: a body that throws without children still gives a group", "[TG-45]") {
+TEST_CASE_METHOD(virtual_time, "task group: a body that throws without children still yields a group", "[TG-45]") {
   run([&] { seen(how([] { with_task_group([](task_group&) { fail("body"); }); })); });
   CHECK(seen == "failed: task group (1 exception: body)@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "task group: the body's error stands behind the children's",
+TEST_CASE_METHOD(virtual_time, "task group: the body's error is after the children's",
                  "[TG-19][TG-21][TG-33][TG-46][TRAP-13]") {
   run([&] {
     seen(how([&] {
@@ -79,7 +81,7 @@ TEST_CASE_METHOD(virtual_time, "task group: the body's error stands behind the c
   CHECK(seen == "failed: task group (2 exceptions: child; body)@1, 0@1, returned@2");
 }
 
-TEST_CASE_METHOD(virtual_time, "task group: children's clean-up errors stand before the body's error that caused them",
+TEST_CASE_METHOD(virtual_time, "task group: children's clean-up errors are before the body's error that caused them",
                  "[TG-46]") {
   run([&] {
     seen(how([&] {
@@ -99,7 +101,7 @@ TEST_CASE_METHOD(virtual_time, "task group: children's clean-up errors stand bef
   CHECK(seen == "failed: task group (2 exceptions: child; body)@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "task group: a body that waits for a child that fails: the error comes out once",
+TEST_CASE_METHOD(virtual_time, "task group: if a body waits for a child that fails, the error is thrown once",
                  "[TG-41]") {
   run([&] {
     seen(how([&] {
@@ -117,7 +119,7 @@ TEST_CASE_METHOD(virtual_time, "task group: a body that waits for a child that f
   CHECK(seen == "failed: task group (1 exception: no)@1, 0@1, returned@2");
 }
 
-TEST_CASE_METHOD(virtual_time, "task group: a child that waits for one that fails: the error comes out once") {
+TEST_CASE_METHOD(virtual_time, "task group: if a child waits for one that fails, the error is thrown once") {
   run([&] {
     seen(how([&] {
       with_task_group([&](task_group& group) {
@@ -132,7 +134,7 @@ TEST_CASE_METHOD(virtual_time, "task group: a child that waits for one that fail
   CHECK(seen == "failed: no@1, failed: task group (1 exception: no)@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "task group: an error that is fetched again while cleaning up is a failure of its own") {
+TEST_CASE_METHOD(virtual_time, "task group: an error that is fetched again during clean-up is a failure of its own") {
   run([&] {
     seen(how([&] {
       with_task_group([&](task_group& group) {
@@ -189,7 +191,7 @@ TEST_CASE_METHOD(virtual_time, "task group: a failure after the body's last wait
   CHECK(seen == "failed: task group (1 exception: no)@0, 0@0, returned@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "task group: an error is fetched by the group, also when the handle has seen it too") {
+TEST_CASE_METHOD(virtual_time, "task group: an error is fetched by the group, also if a handle has fetched it too") {
   run([&] {
     task_handle<> child;
     try {
@@ -201,7 +203,7 @@ TEST_CASE_METHOD(virtual_time, "task group: an error is fetched by the group, al
   CHECK(seen == "failed: no@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "task group: afterwards nobody keeps the exceptions but who caught them", "[TG-39]") {
+TEST_CASE_METHOD(virtual_time, "task group: afterwards only handlers keep the exceptions", "[TG-39]") {
   struct heavy {
     counted object;
   };

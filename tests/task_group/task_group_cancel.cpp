@@ -27,7 +27,7 @@ namespace this_task = fibers::this_task;
 
 // --- the owner is cancelled ---
 
-TEST_CASE_METHOD(virtual_time, "task group: cancelled at its end, it cancels the children and waits for them",
+TEST_CASE_METHOD(virtual_time, "task group: if cancelled at its end, it cancels the children and waits for them",
                  "[TG-07]") {
   run([&] {
     auto owner = spawn([&] {
@@ -48,7 +48,8 @@ TEST_CASE_METHOD(virtual_time, "task group: cancelled at its end, it cancels the
   CHECK(seen == "cancelled@2, cancelled@3, cancelled: enough@3, 1@3");
 }
 
-TEST_CASE_METHOD(virtual_time, "task group: cancelled in its body, the handler runs first, then the children go",
+TEST_CASE_METHOD(virtual_time,
+                 "task group: if cancelled in its body, the handler runs first, then the children are cancelled",
                  "[TG-08]") {
   run([&] {
     auto owner = spawn([&] {
@@ -77,7 +78,7 @@ TEST_CASE_METHOD(virtual_time, "task group: cancelled in its body, the handler r
   CHECK(seen == "body@2, child@2, cancelled: enough@2");
 }
 
-TEST_CASE_METHOD(virtual_time, "task group: cancelled without children, it lets the cancellation pass", "[TG-17]") {
+TEST_CASE_METHOD(virtual_time, "task group: if cancelled without children, it propagates the cancellation", "[TG-17]") {
   run([&] {
     auto owner = spawn([] { with_task_group([](task_group&) { sleep_for(9s); }); });
     sleep_for(1s);
@@ -101,7 +102,7 @@ TEST_CASE_METHOD(virtual_time, "task group: a request pending at its end cancels
   CHECK(seen == "cancelled: myself@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "task group: cancelled, and clean-up of children fails: the errors come out",
+TEST_CASE_METHOD(virtual_time, "task group: if cancelled, and clean-up of children fails, the errors are thrown",
                  "[TG-09][TRAP-14]") {
   run([&] {
     auto owner = spawn([&] {
@@ -130,7 +131,8 @@ TEST_CASE_METHOD(virtual_time, "task group: cancelled, and clean-up of children 
   CHECK(seen == "failed: task group (2 exceptions: one; two)@1, 1@1, cancelled@1, returned@2");
 }
 
-TEST_CASE_METHOD(virtual_time, "task group: nested and cancelled, inner clean-up fails: a group in a group",
+TEST_CASE_METHOD(virtual_time,
+                 "task group: if a nested group is cancelled and inner clean-up fails, a group in a group is thrown",
                  "[TG-12]") {
   bool const outer_child = GENERATE(false, true);
   CAPTURE(outer_child);
@@ -159,7 +161,8 @@ TEST_CASE_METHOD(virtual_time, "task group: nested and cancelled, inner clean-up
   CHECK(seen == "failed: task group (1 exception: task group (1 exception: inner))@1, cancelled@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "task group: cancelled, and a child fails while the body cleans up: its error comes out",
+TEST_CASE_METHOD(virtual_time,
+                 "task group: if cancelled, and a child fails while the body cleans up, its error is thrown",
                  "[TG-15][TG-16][TASK-36]") {
   bool const one_further_in = GENERATE(false, true);
   CAPTURE(one_further_in);
@@ -211,7 +214,9 @@ TEST_CASE_METHOD(virtual_time, "task group: a body that turns a cancellation int
   CHECK(seen == "failed: task group (1 exception: turned)@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "task group: cancelled from outside while it goes down for a failure", "[TG-37]") {
+TEST_CASE_METHOD(virtual_time,
+                 "task group: a cancel from outside while it aborts for a failure follows at the next wait",
+                 "[TG-37]") {
   run([&] {
     auto owner = spawn([&] {
       seen(how([&] {
@@ -253,7 +258,7 @@ TEST_CASE_METHOD(virtual_time, "task group: a second cancel at its end does not 
   CHECK(seen == "cancelled@6, cancelled: first@6, 2@6");
 }
 
-TEST_CASE_METHOD(virtual_time, "task group: the children's end and the cancel at one instant: both count") {
+TEST_CASE_METHOD(virtual_time, "task group: if the children end and the cancel arrives at one instant, both count") {
   run([&] {
     auto owner = spawn([&] {
       seen(how([] { with_task_group([](task_group& group) { group.spawn([] { sleep_for(1s); }); }); }));
@@ -273,7 +278,8 @@ TEST_CASE_METHOD(virtual_time, "task group: the children's end and the cancel at
 
 // --- time limits ---
 
-TEST_CASE_METHOD(virtual_time, "task group: a timeout around it cuts its end, and still waits for clean-up") {
+TEST_CASE_METHOD(virtual_time,
+                 "task group: a timeout around it ends its wait for children, and still waits for clean-up") {
   run([&] {
     seen(how([&] {
       fibers::move_on_after(1s, [&] {
@@ -293,7 +299,7 @@ TEST_CASE_METHOD(virtual_time, "task group: a timeout around it cuts its end, an
   CHECK(seen == "cancelled@3, returned@3, 0@3, failed: timed out aft@4, 0@4");
 }
 
-TEST_CASE_METHOD(virtual_time, "task group: a timeout in the body concerns the body alone") {
+TEST_CASE_METHOD(virtual_time, "task group: a timeout in the body affects the body alone") {
   run([&] {
     with_task_group([&](task_group& group) {
       group.spawn([&] {
@@ -308,7 +314,7 @@ TEST_CASE_METHOD(virtual_time, "task group: a timeout in the body concerns the b
 }
 
 TEST_CASE_METHOD(virtual_time,
-                 "task group: a timeout and errors of clean-up: the errors come out, and no request is left") {
+                 "task group: with a timeout and errors of clean-up, the errors are thrown, and no request is left") {
   run([&] {
     seen(how([&] {
       with_timeout(1s, [&] {
@@ -329,8 +335,7 @@ TEST_CASE_METHOD(virtual_time,
   CHECK(seen == "failed: task group (1 exception: clean-up)@1, 0@1, returned@2");
 }
 
-TEST_CASE_METHOD(virtual_time,
-                 "task group: the children's last end and a time limit at one instant: it is over in time") {
+TEST_CASE_METHOD(virtual_time, "task group: if the last child ends at the time limit, the group is in time") {
   run([&] {
     seen(how([] {
            with_timeout(1s, [] { with_task_group([](task_group& group) { group.spawn([] { sleep_for(1s); }); }); });
@@ -385,7 +390,7 @@ TEST_CASE_METHOD(virtual_time, "task group: a child that waits for the owner end
   CHECK(seen == "cancelled@1, cancelled: enough@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "task group: a failure is no reason to cancel the owner, though a child waits for it") {
+TEST_CASE_METHOD(virtual_time, "task group: a failure does not cancel the owner, though a child waits for it") {
   run([&] {
     fibers::task<void> owner;
     owner = spawn([&] {

@@ -22,7 +22,7 @@ using fibers::testing::slow_to_end;
 using fibers::testing::virtual_time;
 namespace this_task = fibers::this_task;
 
-TEST_CASE_METHOD(virtual_time, "cancel_all: cancels the children there are now, and the group goes on") {
+TEST_CASE_METHOD(virtual_time, "cancel_all: cancels the present children, and the group continues") {
   run([&] {
     with_task_group([&](task_group& group) {
       for (int i = 0; i < 2; ++i) group.spawn([&] { seen(how([] { sleep_for(9s); })), throw cancelled_error(); });
@@ -59,7 +59,7 @@ TEST_CASE_METHOD(virtual_time, "cancel_all: a child that swallowed its first req
   CHECK(seen == "cancelled: once@1, cancelled: twice@2, returned@3, after@3");
 }
 
-TEST_CASE_METHOD(virtual_time, "cancel_all: reaches a child that holds up a group which is going down", "[TRAP-16]") {
+TEST_CASE_METHOD(virtual_time, "cancel_all: reaches a child that delays a group which is aborting", "[TRAP-16]") {
   run([&] {
     seen(how([&] {
       with_task_group([&](task_group& group) {
@@ -85,7 +85,7 @@ TEST_CASE_METHOD(virtual_time, "cancel_all: reaches a child that holds up a grou
   CHECK(seen == "cancelled@1, again@3, cancelled: again@3, failed: task group (1 exception: body)@3");
 }
 
-TEST_CASE_METHOD(virtual_time, "cancel_all: from a child, which asks itself too") {
+TEST_CASE_METHOD(virtual_time, "cancel_all: a child that calls it cancels itself too") {
   run([&] {
     with_task_group([&](task_group& group) {
       group.spawn([&] { seen(how([] { sleep_for(9s); })); });
@@ -133,7 +133,7 @@ TEST_CASE_METHOD(virtual_time, "cancel_all: a callback of a stop_token may spawn
   CHECK(seen == "cancelled: inner@1, after@1");  // what the callback spawned was cancelled with the others
 }
 
-TEST_CASE_METHOD(virtual_time, "cancel_all: says who asked, through what and where") {
+TEST_CASE_METHOD(virtual_time, "cancel_all: the error names the requesting task, the group and the call site") {
   run([&] {
     with_task_group([&](task_group& group) {
       group.spawn([&] {

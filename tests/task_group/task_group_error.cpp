@@ -78,8 +78,7 @@ TEST_CASE_METHOD(virtual_time, "task group: a failure cancels the body's wait to
   CHECK(seen == "by the group@1, sibling's clean-up@3, failed: task group (1 exception: no)@3, 0@3, returned@4");
 }
 
-TEST_CASE_METHOD(virtual_time, "task group: all that failed before they could be cancelled come out, in their order",
-                 "[TG-06]") {
+TEST_CASE_METHOD(virtual_time, "task group: all errors before the cancellation are thrown, in their order", "[TG-06]") {
   run([&] {
     seen(how([&] {
       with_task_group([&](task_group& group) {
@@ -114,7 +113,8 @@ TEST_CASE_METHOD(virtual_time, "task group: a child that has not begun when a si
   CHECK(seen == "failed: task group (1 exception: no)@0, returned 1@0, cancelled@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "task group: a child's child in the same group fails at once: its spawner is cancelled",
+TEST_CASE_METHOD(virtual_time,
+                 "task group: if a child's child in the same group fails at once, its spawning task is cancelled",
                  "[TG-38][TRAP-18][EAGER-12]") {
   run([&] {
     seen(how([&] {
@@ -151,7 +151,7 @@ TEST_CASE_METHOD(virtual_time, "task group: children that keep spawning are stop
   CHECK(seen == "failed: task group (1 exception: no)@0.055");
 }
 
-TEST_CASE_METHOD(virtual_time, "task group: spawning into one that is going down is refused, to body and children",
+TEST_CASE_METHOD(virtual_time, "task group: spawning into a group that aborts is refused, to body and children",
                  "[TG-28][TG-50][TRAP-17]") {
   run([&] {
     auto const why = [](exception_group const& errors) { return how([&] { throw errors; }); };
@@ -229,7 +229,8 @@ TEST_CASE_METHOD(virtual_time, "task group: errors of clean-up join the first on
   CHECK(seen == "failed: task group (3 exceptions: first; clean-up 2; clean-up 1)@2");
 }
 
-TEST_CASE_METHOD(virtual_time, "task group: anything thrown is an error, no std::exception needed", "[TG-22][EG-01]") {
+TEST_CASE_METHOD(virtual_time, "task group: anything thrown is an error, also if not derived from std::exception",
+                 "[TG-22][EG-01]") {
   run([&] {
     try {
       with_task_group([](task_group& group) {

@@ -42,7 +42,7 @@ TEST_CASE_METHOD(virtual_time, "task group: a failure outside cancels the inner 
   CHECK(seen == "cancelled@1, failed: task group (1 exception: outer)@1, 0@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "task group: a failure inside comes out of the outer group as a group in it",
+TEST_CASE_METHOD(virtual_time, "task group: a failure inside is thrown by the outer group as a group in it",
                  "[TG-14]") {
   run([&] {
     seen(how([&] {
@@ -61,7 +61,8 @@ TEST_CASE_METHOD(virtual_time, "task group: a failure inside comes out of the ou
   CHECK(seen == "cancelled@1, failed: task group (1 exception: task group (1 exception: inner))@1, 0@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "task group: inner and outer fail together: the inner can be handled, the outer goes on",
+TEST_CASE_METHOD(virtual_time,
+                 "task group: if inner and outer fail together, the inner can be handled, and the outer propagates",
                  "[TG-36][TRAP-15]") {
   run([&] {
     seen(how([&] {
@@ -85,7 +86,8 @@ TEST_CASE_METHOD(virtual_time, "task group: inner and outer fail together: the i
         "failed: task group (1 exception: inner)@0, 1@0, cancelled@0, failed: task group (1 exception: outer)@0, 0@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "task group: a group in a child fails: its siblings go, and the nesting shows") {
+TEST_CASE_METHOD(virtual_time,
+                 "task group: if a group in a child fails, its siblings are cancelled, and the nesting is kept") {
   run([&] {
     try {
       with_task_group([&](task_group& outer) {
@@ -109,7 +111,7 @@ TEST_CASE_METHOD(virtual_time, "task group: a group in a child fails: its siblin
 // --- what can never end ---
 
 TEST_CASE_METHOD(virtual_time,
-                 "task group: a deadlock of its owner comes out bare, once the children have been ended") {
+                 "task group: a deadlock of its owner is thrown without a group, after the children have been ended") {
   run([&] {
     seen(how([&] {
       try {

@@ -51,7 +51,7 @@ TEST_CASE_METHOD(virtual_time, "stop: cancels children and body, and the group e
   CHECK(seen == "body found@1, child cancelled: found@2, returned@2, 0@2, returned@3");
 }
 
-TEST_CASE_METHOD(virtual_time, "stop: by the body, which goes on to its next wait", "[TG-47]") {
+TEST_CASE_METHOD(virtual_time, "stop: a body that calls it continues to its next wait", "[TG-47]") {
   run([&] {
     seen(how([&] {
       with_task_group([&](task_group& group) {
@@ -69,7 +69,7 @@ TEST_CASE_METHOD(virtual_time, "stop: by the body, which goes on to its next wai
   CHECK(seen == "goes on@1, returned@1, 0@1, returned@2");
 }
 
-TEST_CASE_METHOD(virtual_time, "stop: a body that comes to no wait any more leaves no request behind", "[TG-47]") {
+TEST_CASE_METHOD(virtual_time, "stop: a body without a further wait leaves no request behind", "[TG-47]") {
   bool const child = GENERATE(false, true);
   CAPTURE(child);
   run([&] {
@@ -101,7 +101,7 @@ TEST_CASE_METHOD(virtual_time, "stop: while the owner waits at the end, the body
   CHECK(seen == "5 0@2");
 }
 
-TEST_CASE_METHOD(virtual_time, "stop: a body cut short gives a default result, or an error if its type has none") {
+TEST_CASE_METHOD(virtual_time, "stop: an interrupted body yields a default result, or an error if its type has none") {
   struct no_default {
     explicit no_default(int) {}
   };
@@ -126,7 +126,7 @@ TEST_CASE_METHOD(virtual_time, "stop: a body cut short gives a default result, o
         "returned 0@0, failed: fibers: the task group was stopped before its body had a result to return@0, 0@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "stop: again it does nothing", "[TG-48]") {
+TEST_CASE_METHOD(virtual_time, "stop: a second call does nothing", "[TG-48]") {
   run([&] {
     seen(how([&] {
       with_task_group([&](task_group& group) {
@@ -148,7 +148,7 @@ TEST_CASE_METHOD(virtual_time, "stop: again it does nothing", "[TG-48]") {
   CHECK(seen == "1@1, cancelled: first@1, returned@2, cancelled: first@3, returned@3, 0@3");
 }
 
-TEST_CASE_METHOD(virtual_time, "stop: a child that is spawned after it is cancelled before it begins", "[TG-48]") {
+TEST_CASE_METHOD(virtual_time, "stop: a child spawned after it is cancelled before it begins", "[TG-48]") {
   run([&] {
     seen(how([&] {
       with_task_group([&](task_group& group) {
@@ -163,7 +163,7 @@ TEST_CASE_METHOD(virtual_time, "stop: a child that is spawned after it is cancel
   CHECK(seen == "cancelled@0, never begun, 0 left@0, returned@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "stop: errors of children and body still come out", "[TG-49]") {
+TEST_CASE_METHOD(virtual_time, "stop: errors of children and body are still thrown", "[TG-49]") {
   run([&] {
     seen(how([&] {
       with_task_group([&](task_group& group) {
@@ -185,7 +185,7 @@ TEST_CASE_METHOD(virtual_time, "stop: errors of children and body still come out
   CHECK(seen == "failed: task group (2 exceptions: child; body)@1, 0@1, returned@2");
 }
 
-TEST_CASE_METHOD(virtual_time, "stop: a group that is going down for an error is not made quiet", "[TG-49]") {
+TEST_CASE_METHOD(virtual_time, "stop: a group that aborts for an error still throws", "[TG-49]") {
   run([&] {
     seen(how([&] {
       with_task_group([&](task_group& group) {
@@ -204,7 +204,7 @@ TEST_CASE_METHOD(virtual_time, "stop: a group that is going down for an error is
   CHECK(seen == "failed: task group (1 exception: no)@0, 0@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "stop: a child that stops its own group before it has waited is cancelled itself",
+TEST_CASE_METHOD(virtual_time, "stop: a child that stops its own group before its first wait is cancelled itself",
                  "[TG-51][TRAP-18]") {
   run([&] {
     seen(how([&] {
@@ -221,7 +221,7 @@ TEST_CASE_METHOD(virtual_time, "stop: a child that stops its own group before it
   CHECK(seen == "cancelled: mine@0, returned@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "stop: an inner group's, and the outer one goes on") {
+TEST_CASE_METHOD(virtual_time, "stop: of an inner group lets the outer one continue") {
   run([&] {
     with_task_group([&](task_group& outer) {
       outer.spawn([&] {
@@ -241,7 +241,7 @@ TEST_CASE_METHOD(virtual_time, "stop: an inner group's, and the outer one goes o
   CHECK(seen == "outer's body 0@1, outer's child@2");
 }
 
-TEST_CASE_METHOD(virtual_time, "stop: an outer group's from within an inner one ends both") {
+TEST_CASE_METHOD(virtual_time, "stop: of an outer group from within an inner one ends both") {
   run([&] {
     with_task_group([&](task_group& outer) {
       with_task_group([&](task_group& inner) {
@@ -259,8 +259,7 @@ TEST_CASE_METHOD(virtual_time, "stop: an outer group's from within an inner one 
 
 // --- together with others who want the owner to end ---
 
-TEST_CASE_METHOD(virtual_time, "stop: a cancel from outside while the group winds down still comes out",
-                 "[TG-52][TRAP-19]") {
+TEST_CASE_METHOD(virtual_time, "stop: a cancel from outside while the group ends is still thrown", "[TG-52][TRAP-19]") {
   run([&] {
     auto owner = spawn([&] {
       with_task_group([&](task_group& group) {
@@ -279,7 +278,7 @@ TEST_CASE_METHOD(virtual_time, "stop: a cancel from outside while the group wind
   CHECK(seen == "cancelled: out@6, 1@6");
 }
 
-TEST_CASE_METHOD(virtual_time, "stop: a cancel from outside that the body swallows while it winds down is swallowed",
+TEST_CASE_METHOD(virtual_time, "stop: a cancel from outside that the body swallows while the group ends is swallowed",
                  "[TG-52]") {
   run([&] {
     auto owner = spawn([&] {
@@ -317,7 +316,8 @@ TEST_CASE_METHOD(virtual_time, "stop: a cancel from outside that the body swallo
   CHECK(seen == "cancelled: out@2, 1 1@2");
 }
 
-TEST_CASE_METHOD(virtual_time, "stop: at the end of the group, then a cancel from outside", "[TG-52][TRAP-19]") {
+TEST_CASE_METHOD(virtual_time, "stop: called at the end of the group, it does not hide a later cancel from outside",
+                 "[TG-52][TRAP-19]") {
   run([&] {
     auto owner = spawn([&] {
       with_task_group([&](task_group& group) {
@@ -336,7 +336,7 @@ TEST_CASE_METHOD(virtual_time, "stop: at the end of the group, then a cancel fro
   CHECK(seen == "cancelled: out@6");
 }
 
-TEST_CASE_METHOD(virtual_time, "stop: cancelled from outside first, it does not hide that", "[TG-52]") {
+TEST_CASE_METHOD(virtual_time, "stop: does not hide an earlier cancel from outside", "[TG-52]") {
   run([&] {
     auto owner = spawn([&] {
       with_task_group([&](task_group& group) {
@@ -357,7 +357,7 @@ TEST_CASE_METHOD(virtual_time, "stop: cancelled from outside first, it does not 
   CHECK(seen == "cancelled: out@7");
 }
 
-TEST_CASE_METHOD(virtual_time, "stop: a cancel from outside at the same instant", "[TG-52][TRAP-19]") {
+TEST_CASE_METHOD(virtual_time, "stop: does not hide a cancel from outside at the same instant", "[TG-52][TRAP-19]") {
   bool const stop_first = GENERATE(false, true);
   CAPTURE(stop_first);
   run([&] {
@@ -379,7 +379,7 @@ TEST_CASE_METHOD(virtual_time, "stop: a cancel from outside at the same instant"
   CHECK(seen == "returned@1, 1 1@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "stop: a timeout that passes while the group winds down still comes out",
+TEST_CASE_METHOD(virtual_time, "stop: a timeout that expires while the group ends is still thrown",
                  "[TG-52][TRAP-19]") {
   bool const in_body = GENERATE(false, true);
   CAPTURE(in_body);
@@ -402,7 +402,7 @@ TEST_CASE_METHOD(virtual_time, "stop: a timeout that passes while the group wind
   CHECK(seen == "failed: timed out@6, 0@6, returned@7");
 }
 
-TEST_CASE_METHOD(virtual_time, "stop: an old request that was swallowed before is not mistaken for a new one") {
+TEST_CASE_METHOD(virtual_time, "stop: an old swallowed request is not mistaken for a new one") {
   run([&] {
     auto owner = spawn([&] {
       seen(how([] { sleep_for(9s); }));
@@ -424,7 +424,8 @@ TEST_CASE_METHOD(virtual_time, "stop: an old request that was swallowed before i
   CHECK(seen == "cancelled: old@1, returned@1, returned@1, returned@2, 1@2, returned@2");
 }
 
-TEST_CASE_METHOD(virtual_time, "stop: a child that is spawned by one that was handed its item is accepted, quietly") {
+TEST_CASE_METHOD(virtual_time,
+                 "stop: a child spawned by a task that was handed its item is accepted without an error") {
   run([&] {
     fibers::queue<int> arrivals;
     seen(how([&] {

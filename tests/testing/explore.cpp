@@ -76,7 +76,7 @@ void missed_notification() {
 
 }  // namespace
 
-TEST_CASE("explore: sees every order in which three tasks may begin, by chance and one by one") {
+TEST_CASE("explore: tries every order in which three tasks may begin, at random and systematically") {
   orders const all{"abc", "acb", "bac", "bca", "cab", "cba"};
   orders seen;
   auto const body = [&] {
@@ -105,7 +105,7 @@ TEST_CASE("explore: sees every order in which three tasks may begin, by chance a
   }
 }
 
-TEST_CASE("explore: timers that are due at the same time fire in any order, and before or after those that are ready") {
+TEST_CASE("explore: timers with equal deadlines fire in any order, and before or after ready tasks") {
   orders seen;
   explore(
       [&] {
@@ -127,7 +127,7 @@ TEST_CASE("explore: timers that are due at the same time fire in any order, and 
   CHECK(seen == orders{"abc", "acb", "bac", "bca", "cab", "cba"});
 }
 
-TEST_CASE("explore: finds an update that is lost in one order only, and names the seed which finds it again") {
+TEST_CASE("explore: finds an update that is lost in one order only, and names the seed that finds it again") {
   fibers::run(lossy_counting);  // goes well in the usual order
   auto const text = found([] { explore(lossy_counting); });
   REQUIRE_THAT(text, ContainsSubstring("explore: the body threw an exception: an update was lost") &&
@@ -161,7 +161,7 @@ TEST_CASE("explore: finds a lost wake-up, and the schedule that leads to it") {
   }
 }
 
-TEST_CASE("explore: stops at the most runs, and says that there are more") {
+TEST_CASE("explore: stops at the maximum number of runs, and reports that there are more") {
   std::size_t count = 0;
   auto const done = explore(
       [&] {
@@ -175,7 +175,7 @@ TEST_CASE("explore: stops at the most runs, and says that there are more") {
   CHECK_FALSE(done.complete);
 }
 
-TEST_CASE("explore: a body that does something else each time is told so") {
+TEST_CASE("explore: reports a body that is not deterministic") {
   int runs = 0;
   auto const text = found([&] {
     explore(

@@ -20,7 +20,7 @@ TEST_CASE_METHOD(leak_check, "leak_check: a case that leaves nothing passes") {
   CHECK(problem() == "");
 }
 
-TEST_CASE_METHOD(leak_check, "leak_check: a task that a handle keeps is found, until the handle goes") {
+TEST_CASE_METHOD(leak_check, "leak_check: a task that a handle keeps is found, until the handle is destroyed") {
   fibers::task_handle<> kept;
   fibers::run([&] { kept = fibers::spawn([] {}).handle(); });
   CHECK_THAT(problem(), ContainsSubstring(" of the library's memory were not given back"));
@@ -28,7 +28,7 @@ TEST_CASE_METHOD(leak_check, "leak_check: a task that a handle keeps is found, u
   CHECK(problem() == "");
 }
 
-TEST_CASE_METHOD(leak_check, "leak_check: an exception that nobody fetched fails the case", "[!shouldfail]") {
+TEST_CASE_METHOD(leak_check, "leak_check: an unfetched exception fails the case", "[!shouldfail]") {
   fibers::run_options options;
   options.on_unhandled = [](std::string const&, std::exception_ptr const&) {};
   fibers::run(options, [] { fibers::spawn([] { throw std::runtime_error("unseen"); }).wait(); });

@@ -14,7 +14,7 @@ using fibers::testing::expect_suspension_point;
 using fibers::testing::how;
 using fibers::testing::virtual_time;
 
-TEST_CASE_METHOD(virtual_time, "suspension_point: what waits is one, also when it need not wait") {
+TEST_CASE_METHOD(virtual_time, "suspension_point: a function that may wait is one, also if it need not wait") {
   run([&] {
     fibers::queue<int> items(2);
     fibers::mutex lock;
@@ -27,7 +27,7 @@ TEST_CASE_METHOD(virtual_time, "suspension_point: what waits is one, also when i
   CHECK(seen == "returned@0, returned 1@0, returned@0, returned@0, returned@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "suspension_point: what never suspends is none") {
+TEST_CASE_METHOD(virtual_time, "suspension_point: a function that never suspends is none") {
   run([&] {
     fibers::queue<int> items(2);
     fibers::event event;
@@ -42,7 +42,7 @@ TEST_CASE_METHOD(virtual_time, "suspension_point: what never suspends is none") 
   CHECK(seen == "returned 1@0, returned 7@0, returned@0, returned@0, returned@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "suspension_point: a wrong expectation is a failure, which says where") {
+TEST_CASE_METHOD(virtual_time, "suspension_point: a wrong expectation is a failure, which names the call site") {
   run([&] {
     seen(how([] { expect_suspension_point([] {}); }));
     seen(how([] { expect_no_suspension_point([] { fibers::sleep_for(1s); }); }));

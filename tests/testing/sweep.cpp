@@ -23,7 +23,7 @@ using fibers::testing::failure_sweep;
 using fibers::testing::found;
 using fibers::testing::timeout_sweep;
 
-TEST_CASE("cancel_sweep: hits a body before each wait and in it, and then runs through") {
+TEST_CASE("cancel_sweep: cancels a body before each wait and in it, and ends with a complete run") {
   std::vector<int> steps;  // how far it came, each time
   auto const runs = cancel_sweep([&] {
     steps.push_back(0);
@@ -36,7 +36,7 @@ TEST_CASE("cancel_sweep: hits a body before each wait and in it, and then runs t
   CHECK(runs == 5);
 }
 
-TEST_CASE("cancel_sweep: the points of all tasks count, and the body is what is cancelled") {
+TEST_CASE("cancel_sweep: counts the points of all tasks, and cancels the body") {
   int finished = 0;
   cancel_sweep([&] {
     auto child = fibers::spawn([] {
@@ -49,7 +49,7 @@ TEST_CASE("cancel_sweep: the points of all tasks count, and the body is what is 
   CHECK(finished == 1);
 }
 
-TEST_CASE("cancel_sweep: in pairs it hits the clean-up after the first, too") {
+TEST_CASE("cancel_sweep: in pairs it also cancels the clean-up after the first cancellation") {
   auto const body = [](std::vector<std::string>& ends) {
     try {
       sleep_for(1s);
@@ -90,7 +90,7 @@ TEST_CASE("cancel_sweep: finds a swallowed request, and says where and how to re
   CHECK(runs == 2);  // and once without, to see what it does of itself
 }
 
-TEST_CASE("cancel_sweep: is content with a request that was caught and taken back") {
+TEST_CASE("cancel_sweep: accepts a request that was caught and withdrawn") {
   auto const runs = cancel_sweep([] {
     try {
       sleep_for(1s);
@@ -126,7 +126,7 @@ TEST_CASE("cancel_sweep: finds a permit that a task loses") {
   CHECK(found([&] { cancel_sweep(body(true)); }) == "");
 }
 
-TEST_CASE("cancel_sweep: finds a wake-up that is lost") {
+TEST_CASE("cancel_sweep: finds a lost wake-up") {
   // Wakes who waits longest, whether or not it still waits.
   class forgetful_gate {
    public:
@@ -167,7 +167,7 @@ TEST_CASE("cancel_sweep: finds a wake-up that is lost") {
   CHECK_THAT(text, ContainsSubstring("deadlock") && ContainsSubstring("'patient' waits at"));
 }
 
-TEST_CASE("cancel_sweep: finds a clean-up that was forgotten") {
+TEST_CASE("cancel_sweep: finds a missing clean-up") {
   auto const text = found([] {
     cancel_sweep([] {
       auto helper = fibers::spawn("helper", [] {
@@ -197,7 +197,7 @@ TEST_CASE("cancel_sweep: finds a clean-up that was forgotten") {
                             ContainsSubstring("'helper'") && ContainsSubstring("cancelled at point 1"));
 }
 
-TEST_CASE("cancel_sweep: an exception of the body is a failure, and told from one that only a hit brings about") {
+TEST_CASE("cancel_sweep: an exception of the body is a failure, and told from one that only a cancellation causes") {
   CHECK_THAT(found([] { cancel_sweep([] { throw std::runtime_error("broken"); }); }),
              ContainsSubstring("the body threw an exception: broken") &&
                  ContainsSubstring("also in a run in which nothing was done"));
@@ -214,7 +214,7 @@ TEST_CASE("cancel_sweep: an exception of the body is a failure, and told from on
                        ContainsSubstring("cancelled at point 1"));
 }
 
-TEST_CASE("cancel_sweep: finds an exception that nobody fetches, and a body that cancels itself") {
+TEST_CASE("cancel_sweep: finds an unfetched exception, and a body that cancels itself") {
   CHECK_THAT(found([] {
                cancel_sweep([] {
                  auto task = fibers::spawn("careless", [] { throw std::runtime_error("unseen"); });
@@ -240,14 +240,14 @@ TEST_CASE("cancel_sweep: finds memory that is kept outside, but lets a container
   CHECK(found([&] { cancel_sweep([&] { grows.put(1); }); }) == "");
 }
 
-TEST_CASE("cancel_sweep: what it is asked for in the environment must make sense") {
+TEST_CASE("cancel_sweep: refuses invalid values in the environment") {
   for (auto const* const wrong : {"x", "0", "3,", "3,3", "7,3", "3;4", "99999999999999999999"}) {
     environment const repeat("FIBERS_POINT", wrong);
     CHECK_THROWS_AS(cancel_sweep([] {}), std::invalid_argument);
   }
 }
 
-TEST_CASE("cancel_sweep: inside of a task it says where it belongs") {
+TEST_CASE("cancel_sweep: inside a task it says where it belongs") {
   fibers::run([] {
     std::string text;
     try {
@@ -276,7 +276,7 @@ TEST_CASE("timeout_sweep: ends a body by a time limit at each point") {
   CHECK(ends.back() == "done");
 }
 
-TEST_CASE("timeout_sweep: finds a limit that is swallowed, and in pairs a request after it") {
+TEST_CASE("timeout_sweep: finds a swallowed limit, and in pairs a request after it") {
   CHECK_THAT(
       found([] {
         timeout_sweep([] {
@@ -304,7 +304,7 @@ TEST_CASE("timeout_sweep: finds a limit that is swallowed, and in pairs a reques
   CHECK(runs == 9);
 }
 
-TEST_CASE("failure_sweep: has each allocation fail, and the body may fail by it") {
+TEST_CASE("failure_sweep: makes each allocation fail, and the body may fail by it") {
   int done = 0;
   auto const runs = failure_sweep([&] {
     auto const results = fibers::gather([] { return 1; }, [] { return 2; });
@@ -316,7 +316,7 @@ TEST_CASE("failure_sweep: has each allocation fail, and the body may fail by it"
   CHECK(runs > 3);
 }
 
-TEST_CASE("failure_sweep: finds what is left behind when memory is short") {
+TEST_CASE("failure_sweep: finds what is left behind when an allocation fails") {
   CHECK_THAT(found([] {
                failure_sweep([] {
                  auto const ready = std::make_shared<fibers::event>();

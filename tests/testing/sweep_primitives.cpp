@@ -33,7 +33,7 @@ auto at_end(F f) {
 
 }  // namespace
 
-TEST_CASE("event: swept, those who wait are woken or withdrawn") {
+TEST_CASE("event: swept, waiters are woken or withdrawn") {
   stands_anything([] {
     fibers::event ready;
     with_task_group([&](task_group& group) {
@@ -47,7 +47,7 @@ TEST_CASE("event: swept, those who wait are woken or withdrawn") {
   });
 }
 
-TEST_CASE("mutex: swept, it is free again in the end") {
+TEST_CASE("mutex: swept, it is free again at the end") {
   stands_anything([] {
     fibers::mutex lock;
     int inside = 0;
@@ -67,7 +67,7 @@ TEST_CASE("mutex: swept, it is free again in the end") {
   });
 }
 
-TEST_CASE("shared_mutex: swept, it is free again in the end") {
+TEST_CASE("shared_mutex: swept, it is free again at the end") {
   stands_anything([] {
     fibers::shared_mutex lock;
     auto const free_again = at_end([&] { std::unique_lock const held(lock); });
@@ -127,7 +127,7 @@ TEST_CASE("condition_variable: swept, the lock is held again after each wait, an
   });
 }
 
-TEST_CASE("barrier: swept, nobody waits for who has left") {
+TEST_CASE("barrier: swept, no party waits for one that has left") {
   stands_anything([] {
     fibers::barrier all_there(3);
     with_task_group([&](task_group& group) {
@@ -148,7 +148,7 @@ TEST_CASE("barrier: swept, nobody waits for who has left") {
   });
 }
 
-TEST_CASE("latch: swept, those who wait are woken or withdrawn") {
+TEST_CASE("latch: swept, waiters are woken or withdrawn") {
   stands_anything([] {
     fibers::latch count(2);
     with_task_group([&](task_group& group) {
@@ -162,7 +162,7 @@ TEST_CASE("latch: swept, those who wait are woken or withdrawn") {
   });
 }
 
-TEST_CASE("queue: swept, no item is lost and none is doubled") {
+TEST_CASE("queue: swept, no item is lost and none is duplicated") {
   auto const capacity = GENERATE(std::size_t{0}, std::size_t{1}, std::size_t{5});
   stands_anything([=] {
     fibers::queue<int> items(capacity);
@@ -189,7 +189,7 @@ TEST_CASE("queue: swept, no item is lost and none is doubled") {
   });
 }
 
-TEST_CASE("queue: swept, join and shutdown let everybody go on") {
+TEST_CASE("queue: swept, join and shutdown let all tasks continue") {
   stands_anything([] {
     fibers::queue<std::string> items(1);
     with_task_group([&](task_group& group) {

@@ -17,7 +17,7 @@ using fibers::task_group;
 using fibers::with_task_group;
 using fibers::testing::stands_anything;
 
-TEST_CASE("timeout: swept, inner and outer limits keep to their own") {
+TEST_CASE("timeout: swept, inner and outer limits are independent") {
   stands_anything([] {
     fibers::with_timeout(10s, [] {
       auto const cut = fibers::move_on_after(1s, [] { sleep_for(5s); });
@@ -43,7 +43,7 @@ TEST_CASE("wait_for: swept, a task that is late is cancelled and has ended") {
   });
 }
 
-TEST_CASE("shield: swept, what is inside comes to its end") {
+TEST_CASE("shield: swept, its body is completed") {
   stands_anything([] {
     int begun = 0, ended = 0;
     auto const check = fibers::cleanup_guard([&] {
@@ -100,7 +100,7 @@ TEST_CASE("task_group: swept, it waits for each child, also for those that child
   });
 }
 
-TEST_CASE("task_group: swept, one that is stopped, or whose child fails, ends its children") {
+TEST_CASE("task_group: swept, a group that is stopped, or whose child fails, ends its children") {
   stands_anything([] {
     with_task_group([](task_group& group) {
       group.spawn([] { sleep_for(1h); });
@@ -123,7 +123,7 @@ TEST_CASE("task_group: swept, one that is stopped, or whose child fails, ends it
   });
 }
 
-TEST_CASE("gather: swept, all results come, or none of the calls goes on") {
+TEST_CASE("gather: swept, all results are returned, or none of the calls continues") {
   stands_anything([] {
     auto const [one, two] = fibers::gather(
         [] {
@@ -146,7 +146,7 @@ TEST_CASE("gather: swept, all results come, or none of the calls goes on") {
   });
 }
 
-TEST_CASE("wait and as_completed: swept, the tasks notice nothing") {
+TEST_CASE("wait and as_completed: swept, the tasks are not affected") {
   stands_anything([] {
     std::vector<fibers::task<void>> tasks;
     for (int i = 0; i < 3; ++i) tasks.push_back(spawn([i] { sleep_for(i * 1s); }));
@@ -157,7 +157,7 @@ TEST_CASE("wait and as_completed: swept, the tasks notice nothing") {
   });
 }
 
-TEST_CASE("race: swept, one wins and the others are gone") {
+TEST_CASE("race: swept, one wins and the others have ended") {
   stands_anything([] {
     auto const winner = fibers::race(
         [] {
@@ -172,7 +172,7 @@ TEST_CASE("race: swept, one wins and the others are gone") {
   });
 }
 
-TEST_CASE("for_each_concurrent: swept, each element is taken once, and no call goes on") {
+TEST_CASE("for_each_concurrent: swept, each element is taken once, and no call continues") {
   stands_anything([] {
     int taken = 0, running = 0;
     auto const nobody = fibers::cleanup_guard([&] {
@@ -189,7 +189,7 @@ TEST_CASE("for_each_concurrent: swept, each element is taken once, and no call g
   });
 }
 
-TEST_CASE("task: swept, owners, handles and callbacks leave nothing") {
+TEST_CASE("task: swept, owners, handles and callbacks leave nothing behind") {
   stands_anything([] {
     int called = 0;
     auto worker = spawn("worker", [] { sleep_for(2s); });
@@ -201,7 +201,7 @@ TEST_CASE("task: swept, owners, handles and callbacks leave nothing") {
   });
 }
 
-TEST_CASE("task_local: swept, values go back to what they were") {
+TEST_CASE("task_local: swept, values are restored") {
   static fibers::task_local<int> depth;
   stands_anything([] {
     depth.set(1);

@@ -14,7 +14,7 @@ using fibers::testing::how;
 using fibers::testing::virtual_time;
 using fibers::testing::wait_all_blocked;
 
-TEST_CASE_METHOD(virtual_time, "wait_all_blocked: goes on when all others wait, and before time moves") {
+TEST_CASE_METHOD(virtual_time, "wait_all_blocked: continues when all others wait, and before the clock moves") {
   run([&] {
     fibers::event go;
     auto quick = spawn([&] {
@@ -35,7 +35,8 @@ TEST_CASE_METHOD(virtual_time, "wait_all_blocked: goes on when all others wait, 
   CHECK(seen == "quick is done@0, has waited@0, all blocked@0, has slept@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "wait_all_blocked: several who wait so go on together, and alone it goes on at once") {
+TEST_CASE_METHOD(virtual_time,
+                 "wait_all_blocked: several callers continue together, and a single task continues at once") {
   run([&] {
     wait_all_blocked();
     auto other = spawn([&] {
@@ -49,7 +50,7 @@ TEST_CASE_METHOD(virtual_time, "wait_all_blocked: several who wait so go on toge
   CHECK(seen == "main@0, other@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "wait_all_blocked: can be cancelled, timed out and raced; then nothing of it is left") {
+TEST_CASE_METHOD(virtual_time, "wait_all_blocked: can be cancelled, timed out and raced, and leaves nothing behind") {
   run([&] {
     auto busy = spawn([] {
       for (;;) fibers::this_task::yield();
@@ -73,7 +74,7 @@ TEST_CASE_METHOD(virtual_time, "wait_all_blocked: can be cancelled, timed out an
   CHECK(seen == "cancelled: enough@0, failed@0, returned 2@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "wait_all_blocked: comes before a deadlock is one") {
+TEST_CASE_METHOD(virtual_time, "wait_all_blocked: returns before a deadlock is reported") {
   run([&] {
     fibers::event never;
     auto stuck = spawn([&] { never.wait(); });
@@ -85,7 +86,7 @@ TEST_CASE_METHOD(virtual_time, "wait_all_blocked: comes before a deadlock is one
   CHECK(seen == "looks@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "advance: all that is due by then has happened, and nothing else") {
+TEST_CASE_METHOD(virtual_time, "advance: everything due by then has happened, and nothing else") {
   run([&] {
     auto ticks = spawn([&] {
       for (;;) {
@@ -104,7 +105,7 @@ TEST_CASE_METHOD(virtual_time, "advance: all that is due by then has happened, a
   CHECK(seen == "tick@1, tick@2, moved by two@2, and a half@2.5");
 }
 
-TEST_CASE_METHOD(virtual_time, "advance: can be cancelled half-way, and wants a clock that can be moved") {
+TEST_CASE_METHOD(virtual_time, "advance: can be cancelled half-way, and needs a virtual clock") {
   run([&] {
     auto moves = spawn([] { advance(10s); });
     sleep_for(3s);

@@ -28,7 +28,7 @@ namespace this_task = fibers::this_task;
 
 // --- when ---
 
-TEST_CASE_METHOD(virtual_time, "timeout: cuts a block that takes longer, and takes its request back", "[TO-01]") {
+TEST_CASE_METHOD(virtual_time, "timeout: ends a block that takes longer, and withdraws its request", "[TO-01]") {
   run([&] {
     seen(ends([&] {
       with_timeout(1s, [&](timeout_scope& scope) {
@@ -55,7 +55,7 @@ TEST_CASE_METHOD(virtual_time, "timeout: takes a deadline too", "[TO-02]") {
   CHECK(seen == "expired@1, timed out@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "timeout: inside, what is cut short throws cancelled_error", "[TO-03]") {
+TEST_CASE_METHOD(virtual_time, "timeout: inside, the interrupted wait throws cancelled_error", "[TO-03]") {
   run([&] {
     seen(ends([&] {
       with_timeout(1s, [&] {
@@ -71,7 +71,7 @@ TEST_CASE_METHOD(virtual_time, "timeout: inside, what is cut short throws cancel
   CHECK(seen == "cancelled inside, asked 1@1, timed out@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "timeout: leaves a block in peace that ends in time", "[TO-05]") {
+TEST_CASE_METHOD(virtual_time, "timeout: does not disturb a block that ends in time", "[TO-05]") {
   run([&] {
     seen(ends([&] {
       with_timeout(2s, [&](timeout_scope& scope) {
@@ -84,7 +84,7 @@ TEST_CASE_METHOD(virtual_time, "timeout: leaves a block in peace that ends in ti
   CHECK(seen == "not expired@1, returned@1, returned@10");
 }
 
-TEST_CASE_METHOD(virtual_time, "timeout: its timer is gone with it, so time does not go on to it") {
+TEST_CASE_METHOD(virtual_time, "timeout: removes its timer, so the clock does not jump to it") {
   run([&] {
     with_timeout(5s, [] { sleep_for(1s); });
     seen(ends([] {
@@ -97,7 +97,7 @@ TEST_CASE_METHOD(virtual_time, "timeout: its timer is gone with it, so time does
   CHECK(seen == "returned@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "timeout: with no_timeout it never comes", "[TO-06]") {
+TEST_CASE_METHOD(virtual_time, "timeout: with no_timeout it never expires", "[TO-06]") {
   auto const body = [&](timeout_scope& scope) {
     sleep_for(24h * 365);
     seen(scope.when() == fibers::no_timeout ? expired(scope) : "another deadline");
@@ -115,7 +115,7 @@ TEST_CASE_METHOD(virtual_time, "timeout: with no_timeout it never comes", "[TO-0
         "not expired@1.5768e+08, returned 1@1.5768e+08");
 }
 
-TEST_CASE_METHOD(virtual_time, "timeout: of zero cuts the first wait, at once", "[TO-07][TO-08]") {
+TEST_CASE_METHOD(virtual_time, "timeout: of zero ends the first wait, at once", "[TO-07][TO-08]") {
   auto const zero = [&](auto wait) {
     return [&, wait] {
       with_timeout(0s, [&](timeout_scope& scope) {
@@ -136,7 +136,7 @@ TEST_CASE_METHOD(virtual_time, "timeout: of zero cuts the first wait, at once", 
   CHECK(seen == "expired@1, timed out@1, expired@1, timed out@1, expired@1, timed out@1, expired@1, timed out@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "timeout: of zero cuts the first wait though other tasks are ready", "[TO-08]") {
+TEST_CASE_METHOD(virtual_time, "timeout: of zero ends the first wait though other tasks are ready", "[TO-08]") {
   run([&] {
     bool stop = false;
     auto const busy = spawn([&] {
@@ -155,7 +155,7 @@ TEST_CASE_METHOD(virtual_time, "timeout: of zero cuts the first wait though othe
   CHECK(seen == "timed out@0, timed out@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "timeout: of less than zero, or until a time that has passed, is the same", "[TO-09]") {
+TEST_CASE_METHOD(virtual_time, "timeout: a negative limit or a past deadline is the same", "[TO-09]") {
   auto const body = [&](timeout_scope& scope) {
     at_exit const leaving{[&] { seen(scope.when() < fibers::clock::now() ? expired(scope) : "another deadline"); }};
     sleep_for(0s);
@@ -173,7 +173,7 @@ TEST_CASE_METHOD(virtual_time, "timeout: of less than zero, or until a time that
         "expired@5, returned 0@5");
 }
 
-TEST_CASE_METHOD(virtual_time, "timeout: that is past changes nothing where nothing waits", "[TO-10]") {
+TEST_CASE_METHOD(virtual_time, "timeout: an expired limit changes nothing where nothing waits", "[TO-10]") {
   auto const body = [&](timeout_scope& scope) {
     spawn([] {}).detach();  // no suspension point
     seen(expired(scope));
@@ -191,8 +191,7 @@ TEST_CASE_METHOD(virtual_time, "timeout: that is past changes nothing where noth
         "not expired@0, returned 5@0, returned@0");
 }
 
-TEST_CASE_METHOD(virtual_time,
-                 "timeout: a wait that is over at that very moment is over, and the next one is cut (R4)") {
+TEST_CASE_METHOD(virtual_time, "timeout: a wait that completes at that instant returns, and the next one is ended") {
   bool const waits_again = GENERATE(false, true);
   run([&] {
     seen(ends([&] {
@@ -210,7 +209,7 @@ TEST_CASE_METHOD(virtual_time,
 
 // --- what comes out ---
 
-TEST_CASE_METHOD(virtual_time, "timeout: another error passes as it is", "[TO-11]") {
+TEST_CASE_METHOD(virtual_time, "timeout: another error passes unchanged", "[TO-11]") {
   run([&] {
     seen(ends([&] {
       with_timeout(1s, [&](timeout_scope& scope) {
@@ -223,7 +222,7 @@ TEST_CASE_METHOD(virtual_time, "timeout: another error passes as it is", "[TO-11
   CHECK(seen == "not expired@0, failed: no@0, returned@9");
 }
 
-TEST_CASE_METHOD(virtual_time, "timeout: an error that answers to it comes out instead", "[TO-13][TO-30]") {
+TEST_CASE_METHOD(virtual_time, "timeout: an error that answers to it is thrown instead", "[TO-13][TO-30]") {
   run([&] {
     seen(ends([&] {
       with_timeout(1s, [&] {
@@ -239,7 +238,7 @@ TEST_CASE_METHOD(virtual_time, "timeout: an error that answers to it comes out i
   CHECK(seen == "failed: broken off@1, returned@10");
 }
 
-TEST_CASE_METHOD(virtual_time, "timeout: who cancels before its time gets a cancellation", "[TO-14]") {
+TEST_CASE_METHOD(virtual_time, "timeout: a cancel before its deadline stays a cancellation", "[TO-14]") {
   run([&] {
     auto const child = spawn([&] {
       seen(ends([&] {
@@ -305,7 +304,7 @@ TEST_CASE_METHOD(virtual_time, "timeout: clean-up takes the time it needs") {
   CHECK(seen == "timed out@4");
 }
 
-TEST_CASE_METHOD(virtual_time, "timeout: a cancelled_error that the body throws by itself is none of its doing") {
+TEST_CASE_METHOD(virtual_time, "timeout: a cancelled_error that the body throws itself is not converted") {
   run([&] {
     seen(ends([] { with_timeout(1s, [] { throw cancelled_error("by itself"); }); }));
     auto const ended = spawn([] { sleep_for(9s); });
@@ -317,7 +316,7 @@ TEST_CASE_METHOD(virtual_time, "timeout: a cancelled_error that the body throws 
 
 // --- in real time ---
 
-TEST_CASE("timeout: in real time it comes when it is due, also in a block that computes", "[TO-17]") {
+TEST_CASE("timeout: in real time it expires when it is due, also in a block that computes", "[TO-17]") {
   std::string seen;
   auto const spin = [](fibers::duration time) {
     auto const until = fibers::clock::now() + time;

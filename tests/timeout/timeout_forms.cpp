@@ -34,7 +34,7 @@ namespace this_task = fibers::this_task;
 
 // --- results ---
 
-TEST_CASE_METHOD(virtual_time, "timeout: returns what its body returns, be it a reference or move-only") {
+TEST_CASE_METHOD(virtual_time, "timeout: returns what its body returns, including references and move-only results") {
   int number = 0;
   run([&] {
     int& same = with_timeout(1s, [&]() -> int& { return number; });
@@ -71,7 +71,7 @@ TEST_CASE_METHOD(virtual_time, "timeout: calls a body as it was given, without c
   CHECK(seen == "lvalue rvalue lvalue@0, lvalue rvalue lvalue@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "move_on: an optional result, and empty if it was cut short") {
+TEST_CASE_METHOD(virtual_time, "move_on: returns an optional result, which is empty if the body was interrupted") {
   int number = 5;
   run([&] {
     auto const value = move_on_after(1s, [] { return 5; });
@@ -90,7 +90,7 @@ TEST_CASE_METHOD(virtual_time, "move_on: an optional result, and empty if it was
   CHECK(seen == "5 empty@1, right@1, an empty one@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "move_on: for a body without a result, whether it was not cut short") {
+TEST_CASE_METHOD(virtual_time, "move_on: of a body without a result returns whether it was completed") {
   run([&] {
     seen(ends([] { return move_on_after(1s, [] {}); }));
     seen(ends([] { return move_on_after(1s, [] { sleep_for(9s); }); }));
@@ -108,7 +108,7 @@ TEST_CASE_METHOD(virtual_time, "move_on: for a body without a result, whether it
   CHECK(seen == "returned 1@0, returned 0@1, returned 0@2, returned 0@2, returned 1@3");
 }
 
-TEST_CASE_METHOD(virtual_time, "move_on: errors and cancellations from outside pass") {
+TEST_CASE_METHOD(virtual_time, "move_on: errors and cancellations from outside propagate") {
   run([&] {
     seen(ends([] { return move_on_after(1s, [] { throw std::runtime_error("no"); }); }));
     auto const child = spawn([&] { seen(ends([] { return move_on_after(5s, [] { sleep_for(9s); }); })); });
@@ -139,7 +139,7 @@ TEST_CASE_METHOD(virtual_time, "timeout: takes any kind of duration, and is neve
   CHECK(seen == "right@86401, rounded up@86401, rounded up@86401");
 }
 
-TEST_CASE_METHOD(virtual_time, "timeout: infinite and immense limits are no limits; NaN is refused") {
+TEST_CASE_METHOD(virtual_time, "timeout: infinite and huge limits are no limits; NaN is refused") {
   using seconds = std::chrono::duration<double>;
   run([&] {
     for (double const limit : {std::numeric_limits<double>::infinity(), 1e300, 1e10}) {
@@ -190,7 +190,8 @@ TEST_CASE_METHOD(virtual_time, "timeout: its text names the limit, where it was 
   CHECK_THAT(text, ContainsSubstring("while waiting at " + here(waited_at) + " ("));
 }
 
-TEST_CASE_METHOD(virtual_time, "timeout: its text names the limit that was set last, and no place if none waited") {
+TEST_CASE_METHOD(virtual_time,
+                 "timeout: its text names the limit that was set last, and no call site if no task waited") {
   std::vector<std::string> texts;
   auto const cut = [&](auto body) {
     try {
@@ -219,7 +220,7 @@ TEST_CASE_METHOD(virtual_time, "timeout: its text names the limit that was set l
   CHECK_THAT(texts[2], ContainsSubstring("its deadline had passed when it was set ") && !ContainsSubstring("waiting"));
 }
 
-TEST_CASE_METHOD(virtual_time, "timeout: what it throws inside says where it came from (R9)", "[TO-12]") {
+TEST_CASE_METHOD(virtual_time, "timeout: the cancelled_error inside names the timeout", "[TO-12]") {
   std::string text;
   fibers::cancel_origin origin;
   int line = 0;
@@ -245,7 +246,7 @@ TEST_CASE_METHOD(virtual_time, "timeout: what it throws inside says where it cam
 
 // --- misuse ---
 
-TEST_CASE("timeout: outside of a task it says that it needs one", "[TO-25]") {
+TEST_CASE("timeout: outside a task it says that it needs one", "[TO-25]") {
   bool called = false;
   auto const body = [&] { called = true; };
   CHECK_THROWS_AS(with_timeout(1s, body), fibers::invalid_state_error);

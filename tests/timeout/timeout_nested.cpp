@@ -29,7 +29,7 @@ namespace this_task = fibers::this_task;
 
 // --- nested ---
 
-TEST_CASE_METHOD(virtual_time, "nested timeouts: of one deadline, the outer one times out, and both have expired",
+TEST_CASE_METHOD(virtual_time, "nested timeouts: with one deadline, the outer one times out, and both have expired",
                  "[TO-04]") {
   run([&] {
     seen(ends([&] {
@@ -48,7 +48,7 @@ TEST_CASE_METHOD(virtual_time, "nested timeouts: of one deadline, the outer one 
   CHECK(seen == "expired, expired@1, cancelled, asked 1@1, returned@4, timed out@5");
 }
 
-TEST_CASE_METHOD(virtual_time, "nested timeouts: the inner one comes first, and the outer one has its turn later") {
+TEST_CASE_METHOD(virtual_time, "nested timeouts: the inner one expires first, and the outer one later") {
   run([&] {
     seen(ends([&] {
       with_timeout(3s, [&] {
@@ -61,7 +61,7 @@ TEST_CASE_METHOD(virtual_time, "nested timeouts: the inner one comes first, and 
   CHECK(seen == "timed out@1, returned 0@2, timed out@3");
 }
 
-TEST_CASE_METHOD(virtual_time, "nested timeouts: when the outer one comes first, the inner one lets it pass",
+TEST_CASE_METHOD(virtual_time, "nested timeouts: if the outer one expires first, the inner one does not convert it",
                  "[TO-16]") {
   run([&] {
     seen(ends([&] {
@@ -81,7 +81,7 @@ TEST_CASE_METHOD(virtual_time, "nested timeouts: when the outer one comes first,
   CHECK(seen == "not expired@1, cancelled@1, timed out@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "nested timeouts: both are past while clean-up takes its time", "[TO-17]") {
+TEST_CASE_METHOD(virtual_time, "nested timeouts: both deadlines may pass during clean-up", "[TO-17]") {
   run([&] {
     seen(ends([&] {
       with_timeout(2s, [&] {
@@ -119,7 +119,7 @@ TEST_CASE_METHOD(virtual_time, "nested timeouts: the outer one's request is not 
   CHECK(seen == "not expired, expired@1, goes on@1, timed out@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "nested timeouts: one in a clean-up works by itself, then the outer one's error comes",
+TEST_CASE_METHOD(virtual_time, "nested timeouts: one in clean-up works by itself, then the outer one's error is thrown",
                  "[TO-20]") {
   run([&] {
     seen(ends([&] {
@@ -140,7 +140,7 @@ TEST_CASE_METHOD(virtual_time, "nested timeouts: one in a clean-up works by itse
   CHECK(seen == "inner, asked 1@3, timed out@3");
 }
 
-TEST_CASE_METHOD(virtual_time, "nested timeouts: an inner error that nobody handles is the outer block's too") {
+TEST_CASE_METHOD(virtual_time, "nested timeouts: an unhandled inner error is the outer block's too") {
   run([&] {
     seen(ends([&] {
       with_timeout(9s, [&](timeout_scope& outer) {
@@ -172,7 +172,7 @@ TEST_CASE_METHOD(virtual_time, "timeout: around a task group it ends the childre
   CHECK(seen == "child@1, timed out@1, timed out@2");
 }
 
-TEST_CASE_METHOD(virtual_time, "timeout: around a task group whose child fails meanwhile, the errors come out",
+TEST_CASE_METHOD(virtual_time, "timeout: around a task group whose child fails meanwhile, the errors are thrown",
                  "[TO-27][TO-30]") {
   run([&] {
     seen(ends([&] {
@@ -195,7 +195,7 @@ TEST_CASE_METHOD(virtual_time, "timeout: around a task group whose child fails m
   CHECK(seen == "expired@1, failed: task group@1, 0@1, returned@2");
 }
 
-TEST_CASE_METHOD(virtual_time, "timeout: in a child of a task group concerns that child alone", "[TO-30]") {
+TEST_CASE_METHOD(virtual_time, "timeout: in a child of a task group it affects that child alone", "[TO-30]") {
   run([&] {
     seen(ends([&] {
       fibers::with_task_group([&](fibers::task_group& group) {

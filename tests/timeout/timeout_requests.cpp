@@ -59,7 +59,7 @@ TEST_CASE_METHOD(virtual_time, "timeout: a request from outside wins, whichever 
   CHECK(seen == (request_first ? "expired@2, cancelled, asked 1@2" : "expired@2, cancelled: enough, asked 1@2"));
 }
 
-TEST_CASE_METHOD(virtual_time, "timeout: a request from outside at the same moment wins, and names its maker",
+TEST_CASE_METHOD(virtual_time, "timeout: a request from outside at the same moment wins, and names the requesting task",
                  "[TO-29][TRAP-20]") {
   run([&] {
     std::optional<fibers::task_handle<>> child;
@@ -82,7 +82,7 @@ TEST_CASE_METHOD(virtual_time, "timeout: a request from outside at the same mome
   CHECK(seen == "expired@1, cancelled: enough, asked 1@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "timeout: one that was pending at entry is not swallowed (R12)", "[TRAP-22]") {
+TEST_CASE_METHOD(virtual_time, "timeout: a request that was pending at entry is not swallowed", "[TRAP-22]") {
   fibers::duration const limit = GENERATE(fibers::duration(0s), fibers::duration(-1s), fibers::duration(1s));
   run([&] {
     auto const child = spawn([&] {
@@ -98,7 +98,7 @@ TEST_CASE_METHOD(virtual_time, "timeout: one that was pending at entry is not sw
   CHECK(seen == "cancelled: before, asked 1@0, cancelled@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "timeout: one that was pending at entry and is swallowed in the block still wins",
+TEST_CASE_METHOD(virtual_time, "timeout: a request that was pending at entry and is swallowed in the block still wins",
                  "[TRAP-22]") {
   run([&] {
     auto const child = spawn([&] {
@@ -148,7 +148,7 @@ TEST_CASE_METHOD(virtual_time, "timeout: a new request after one that was swallo
   CHECK(seen == "not expired@1, cancelled: new, asked 2@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "timeout: a request from outside that was taken back in the block does not count") {
+TEST_CASE_METHOD(virtual_time, "timeout: a request from outside that was withdrawn in the block does not count") {
   run([&] {
     auto const child = spawn([&] {
       seen(ends([&] {

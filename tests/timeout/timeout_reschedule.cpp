@@ -23,7 +23,7 @@ using fibers::testing::how;
 using fibers::testing::virtual_time;
 namespace this_task = fibers::this_task;
 
-TEST_CASE_METHOD(virtual_time, "reschedule: moves the deadline, pushed back or pulled in", "[TO-18]") {
+TEST_CASE_METHOD(virtual_time, "reschedule: moves the deadline later or earlier", "[TO-18]") {
   auto const moved = [&](auto move) {
     return [&, move] {
       with_timeout(5s, [&](timeout_scope& scope) {
@@ -47,7 +47,7 @@ TEST_CASE_METHOD(virtual_time, "reschedule: moves the deadline, pushed back or p
   CHECK(seen == "timed out@7, timed out@9, timed out@11, timed out@16");
 }
 
-TEST_CASE_METHOD(virtual_time, "reschedule: no_timeout switches it off, and a later deadline on again", "[TO-18]") {
+TEST_CASE_METHOD(virtual_time, "reschedule: no_timeout disables it, and a later deadline enables it again", "[TO-18]") {
   run([&] {
     auto const child = spawn([&] {
       seen(ends([&] {
@@ -76,7 +76,7 @@ TEST_CASE_METHOD(virtual_time, "reschedule: no_timeout switches it off, and a la
   CHECK(seen == "moved@0, off@0, not expired@7, cancelled: enough, asked 1@7, timed out@9");
 }
 
-TEST_CASE_METHOD(virtual_time, "reschedule: to a time that has passed cuts the next wait", "[TO-19]") {
+TEST_CASE_METHOD(virtual_time, "reschedule: to a past time ends the next wait", "[TO-19]") {
   auto const past = [&](fibers::time_point when) {
     return [&, when] {
       with_timeout(9s, [&](timeout_scope& scope) {
@@ -99,7 +99,7 @@ TEST_CASE_METHOD(virtual_time, "reschedule: to a time that has passed cuts the n
   CHECK(seen == "not expired@1, timed out@1, not expired@2, timed out@2, not expired@3, timed out@3, returned@3");
 }
 
-TEST_CASE_METHOD(virtual_time, "reschedule: another task may push the deadline back while this one waits") {
+TEST_CASE_METHOD(virtual_time, "reschedule: another task may move the deadline while this one waits") {
   run([&] {
     seen(ends([&] {
       with_timeout(2s, [&](timeout_scope& scope) {
@@ -116,7 +116,7 @@ TEST_CASE_METHOD(virtual_time, "reschedule: another task may push the deadline b
   CHECK(seen == "timed out@5");
 }
 
-TEST_CASE_METHOD(virtual_time, "reschedule: of one that has expired is refused, and changes nothing", "[TO-24]") {
+TEST_CASE_METHOD(virtual_time, "reschedule: of an expired timeout is refused, and changes nothing", "[TO-24]") {
   run([&] {
     seen(ends([&] {
       with_timeout(1s, [&](timeout_scope& scope) {

@@ -65,7 +65,7 @@ fibers::duration const no_time_at_all[] = {0s, -1s, fibers::duration::min()};
 
 // --- a limit that is not reached ---
 
-TEST_CASE_METHOD(virtual_time, "wait_for: without a limit it just waits", "[WF-01]") {
+TEST_CASE_METHOD(virtual_time, "wait_for: without a limit it only waits", "[WF-01]") {
   run([&] {
     auto child = spawn([] { return five_after(1h); });
     seen(ends([&] { return wait_for(child, fibers::no_timeout); }));
@@ -74,7 +74,7 @@ TEST_CASE_METHOD(virtual_time, "wait_for: without a limit it just waits", "[WF-0
   CHECK(seen == "returned 5@3600, returned 5@7200");
 }
 
-TEST_CASE_METHOD(virtual_time, "wait_for: gives what get() gives, of a task, a handle or a temporary") {
+TEST_CASE_METHOD(virtual_time, "wait_for: returns what get() returns, of a task, a handle or a temporary") {
   int number = 0;
   run([&] {
     auto owned = spawn([] { return std::make_unique<int>(5); });
@@ -95,7 +95,7 @@ TEST_CASE_METHOD(virtual_time, "wait_for: gives what get() gives, of a task, a h
         "failed: no@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "wait_for: a callable runs in the calling task, and gives what it returns", "[WF-18]") {
+TEST_CASE_METHOD(virtual_time, "wait_for: a callable runs in the calling task, and its result is returned", "[WF-18]") {
   int number = 0;
   run([&] {
     auto const self = this_task::id();
@@ -109,7 +109,7 @@ TEST_CASE_METHOD(virtual_time, "wait_for: a callable runs in the calling task, a
   CHECK(seen == "the same task@0, the same task@0, the same@0, 5@0, returned@0, failed: no@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "wait_for: a result that comes as the wait begins is returned", "[WF-09]") {
+TEST_CASE_METHOD(virtual_time, "wait_for: a result that arrives as the wait begins is returned", "[WF-09]") {
   run([&] {
     auto child = spawn([] { return 5; });
     seen(ends([&] { return wait_for(child.handle(), 1s); }));
@@ -175,7 +175,7 @@ TEST_CASE_METHOD(virtual_time, "wait_for: waits for a task's clean-up before it 
   CHECK(seen == (limit == 1s ? "timed out@4, cancelled@4" : "timed out@3, cancelled@3"));
 }
 
-TEST_CASE_METHOD(virtual_time, "wait_for: an error with which the task answers comes out", "[WF-12]") {
+TEST_CASE_METHOD(virtual_time, "wait_for: an error with which the task answers is thrown", "[WF-12]") {
   fibers::duration const limit = GENERATE(1s, 0s);
   run([&] {
     auto child = spawn([] {
@@ -192,7 +192,7 @@ TEST_CASE_METHOD(virtual_time, "wait_for: an error with which the task answers c
   CHECK(seen == (limit == 1s ? "failed: broken off@1, 0@1" : "failed: broken off@0, 0@0"));
 }
 
-TEST_CASE_METHOD(virtual_time, "wait_for: says how long, and where it was called") {
+TEST_CASE_METHOD(virtual_time, "wait_for: the text names the limit and the call site") {
   std::string text;
   int line = 0;
   run([&] {
@@ -210,7 +210,8 @@ TEST_CASE_METHOD(virtual_time, "wait_for: says how long, and where it was called
 
 // --- no time at all ---
 
-TEST_CASE_METHOD(virtual_time, "wait_for: without time, a task that has ended gives its outcome", "[WF-03]") {
+TEST_CASE_METHOD(virtual_time, "wait_for: with a limit of 0, it returns the outcome of a task that has ended",
+                 "[WF-03]") {
   run([&] {
     auto const value = spawn([] { return 5; });
     auto const failure = spawn([] { throw std::runtime_error("no"); });
@@ -230,14 +231,14 @@ TEST_CASE_METHOD(virtual_time, "wait_for: without time, a task that has ended gi
         "returned 5@0, failed: no@0, cancelled: before@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "wait_for: without time, a callable is not called", "[WF-04]") {
+TEST_CASE_METHOD(virtual_time, "wait_for: with a limit of 0, a callable is not called", "[WF-04]") {
   run([&] {
     for (auto const limit : no_time_at_all) seen(ends([&] { wait_for([&] { seen("called"); }, limit); }));
   });
   CHECK(seen == "timed out@0, timed out@0, timed out@0");
 }
 
-TEST_CASE_METHOD(virtual_time, "wait_for: without time, a running task is cancelled and has ended", "[WF-05]") {
+TEST_CASE_METHOD(virtual_time, "wait_for: with a limit of 0, a running task is cancelled and has ended", "[WF-05]") {
   run([&] {
     for (auto const limit : no_time_at_all) {
       auto child = spawn([&] {
@@ -259,7 +260,7 @@ TEST_CASE_METHOD(virtual_time, "wait_for: without time, a running task is cancel
         "cleaned up@0, timed out@0, cancelled@0, timed out@0, returned 5@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "wait_for: without time, a request in its wait ends that at once, and the task alone",
+TEST_CASE_METHOD(virtual_time, "wait_for: with a limit of 0, a request ends its wait at once, and not the task",
                  "[WF-20]") {
   run([&] {
     auto const child = spawn([&] {
@@ -281,7 +282,7 @@ TEST_CASE_METHOD(virtual_time, "wait_for: without time, a request in its wait en
   CHECK(seen == "cancelled: enough, asked 1@1, runs, asked 1@1, cleaned up@3");
 }
 
-TEST_CASE_METHOD(virtual_time, "wait_for: a request that was pending comes first, and the task is left alone (R3)") {
+TEST_CASE_METHOD(virtual_time, "wait_for: a pending request is thrown first, and the task is not affected") {
   fibers::duration const limit = GENERATE(0s, 1s);
   run([&] {
     auto const child = spawn([] { return five_after(1s); });
@@ -295,7 +296,7 @@ TEST_CASE_METHOD(virtual_time, "wait_for: a request that was pending comes first
   CHECK(seen == "cancelled: pending, asked 1@0, returned 5@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "wait_for: without time, a request at the end of its wait stays pending (R4)") {
+TEST_CASE_METHOD(virtual_time, "wait_for: with a limit of 0, a request at the end of its wait stays pending") {
   run([&] {
     auto const child = spawn([] { return ignores_cancellation(1s); });
     auto const waiting = spawn([&] {
@@ -311,7 +312,7 @@ TEST_CASE_METHOD(virtual_time, "wait_for: without time, a request at the end of 
 
 // --- cancelled from outside ---
 
-TEST_CASE_METHOD(virtual_time, "wait_for: a request from outside is passed on to the task", "[WF-13][WF-14]") {
+TEST_CASE_METHOD(virtual_time, "wait_for: a request from outside is forwarded to the task", "[WF-13][WF-14]") {
   auto const limit = GENERATE(fibers::time_limit(fibers::no_timeout), fibers::time_limit(5s));
   run([&] {
     auto const child = spawn([] { return five_after(9s); });
@@ -323,7 +324,7 @@ TEST_CASE_METHOD(virtual_time, "wait_for: a request from outside is passed on to
   CHECK(seen == "cancelled: enough, asked 1@1, cancelled@1");
 }
 
-TEST_CASE_METHOD(virtual_time, "wait_for: cancelled, it waits for a task that ignores it, and returns its result",
+TEST_CASE_METHOD(virtual_time, "wait_for: if cancelled, it waits for a task that ignores it, and returns its result",
                  "[WF-07][WF-19]") {
   run([&] {
     auto const child = spawn([] { return ignores_cancellation(2s); });
@@ -337,7 +338,7 @@ TEST_CASE_METHOD(virtual_time, "wait_for: cancelled, it waits for a task that ig
   CHECK(seen == "returned 5, asked 1@3, returned, asked 1@4");
 }
 
-TEST_CASE_METHOD(virtual_time, "wait_for: when its task has just ended, the result comes out and a request is not lost",
+TEST_CASE_METHOD(virtual_time, "wait_for: if its task has just ended, it returns the result and a request is not lost",
                  "[WF-15][TRAP-01]") {
   run([&] {
     auto const child = spawn([] { return five_after(1s); });

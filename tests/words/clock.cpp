@@ -22,7 +22,7 @@ using real_seconds = std::chrono::duration<double>;
 using real_nanoseconds = std::chrono::duration<double, std::nano>;
 }  // namespace
 
-TEST_CASE("clock: a duration is rounded up, so that nothing is early") {
+TEST_CASE("clock: a duration is rounded up, so that no timer is early") {
   CHECK(to_duration(1ms) == 1'000'000ns);
   CHECK(to_duration(real_nanoseconds(0.25)) == 1ns);
   CHECK(to_duration(real_nanoseconds(2.5)) == 3ns);
@@ -31,7 +31,7 @@ TEST_CASE("clock: a duration is rounded up, so that nothing is early") {
   CHECK(to_duration(std::chrono::duration<int, std::pico>(1)) == 1ns);
 }
 
-TEST_CASE("clock: a duration that does not fit is cut to what does") {
+TEST_CASE("clock: a duration that is out of range is clamped") {
   auto const infinity = std::numeric_limits<double>::infinity();
   CHECK(to_duration(real_seconds(infinity)) == duration::max());
   CHECK(to_duration(real_seconds(-infinity)) == duration::min());
@@ -47,7 +47,7 @@ TEST_CASE("clock: NaN is refused, and the text says what to write for 'never'") 
   CHECK_THROWS_WITH(to_duration(real_seconds(nan)), Catch::Matchers::ContainsSubstring("fibers::no_timeout"));
 }
 
-TEST_CASE("clock: a deadline that is too far away to be a time is never") {
+TEST_CASE("clock: a deadline out of range is never") {
   CHECK(deadline_after(duration::max()) == time_point::max());
   CHECK(deadline_after(fibers::no_timeout) == time_point::max());
   CHECK(deadline_after(duration::min()) < fibers::clock::now());
@@ -57,7 +57,7 @@ TEST_CASE("clock: a deadline that is too far away to be a time is never") {
   CHECK(in_an_hour <= fibers::clock::now() + 1h);
 }
 
-TEST_CASE("clock: outside of a loop and in a loop in real time it is the steady clock") {
+TEST_CASE("clock: outside a loop and in a loop in real time it is the steady clock") {
   auto const is_steady = [] {
     auto const before = std::chrono::steady_clock::now();
     auto const now = fibers::clock::now();
@@ -69,7 +69,7 @@ TEST_CASE("clock: outside of a loop and in a loop in real time it is the steady 
   CHECK(is_steady());  // and again after a loop in virtual time
 }
 
-TEST_CASE("clock: virtual time stands still while anything can run, and jumps to exactly the next deadline") {
+TEST_CASE("clock: virtual time stands still while any task can run, and jumps to exactly the next deadline") {
   std::vector<duration> seen;
   fibers::run({.clock = clock_kind::virtual_time}, [&] {
     auto const start = fibers::clock::now();

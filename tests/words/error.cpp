@@ -31,7 +31,7 @@ std::string text(std::string message, cancel_origin origin) {
 
 }  // namespace
 
-TEST_CASE("error: a handler for failures does not see a cancellation") {
+TEST_CASE("error: a handler for failures does not catch a cancellation") {
   CHECK_FALSE(caught_as_std_exception(cancelled_error("stop")));
   CHECK(caught_as_std_exception(fibers::timeout_error()));
   CHECK(caught_as_std_exception(fibers::interrupted_error(SIGINT)));
@@ -43,7 +43,7 @@ TEST_CASE("error: a handler for failures does not see a cancellation") {
   CHECK(caught_as_std_exception(fibers::broken_barrier_error()));
 }
 
-TEST_CASE("error: copying a cancelled_error cannot fail and keeps what it says") {
+TEST_CASE("error: copying a cancelled_error cannot fail and keeps its contents") {
   STATIC_REQUIRE(std::is_nothrow_copy_constructible_v<cancelled_error>);
   STATIC_REQUIRE(std::is_nothrow_copy_assignable_v<cancelled_error>);
   STATIC_REQUIRE(std::is_nothrow_default_constructible_v<cancelled_error>);
@@ -58,7 +58,7 @@ TEST_CASE("error: copying a cancelled_error cannot fail and keeps what it says")
   CHECK(copy.what() == std::string("cancelled: too slow (race, by task 'main')"));
 }
 
-TEST_CASE("error: a cancelled_error without anything has an empty message and an unknown origin") {
+TEST_CASE("error: a default cancelled_error has an empty message and an unknown origin") {
   cancelled_error const error;
   CHECK(error.message().empty());
   CHECK(error.origin().task.empty());
@@ -70,7 +70,7 @@ TEST_CASE("error: a cancelled_error without anything has an empty message and an
   CHECK(stolen.message() == "a");
 }
 
-TEST_CASE("error: what() says the message, the way, who asked and where") {
+TEST_CASE("error: what() contains the message, the timeout or group, the requesting task and the call site") {
   boost::source_location const place("/home/me/server.cpp", 31, "void f()");
   CHECK(text("too slow", {}) == "cancelled: too slow");
   CHECK(text("", {.place = place}) == "cancelled (at server.cpp:31)");
@@ -83,7 +83,7 @@ TEST_CASE("error: what() says the message, the way, who asked and where") {
   CHECK(text("", {.via = cancel_origin::kind::signal}) == "cancelled (signal)");
 }
 
-TEST_CASE("error: copies of one cancelled_error may be asked what() by several threads at once") {
+TEST_CASE("error: several threads may call what() of copies of one cancelled_error at once") {
   cancelled_error const error("x", {.task = "main"});
   std::vector<std::string> texts(4);
   std::vector<std::thread> threads;
@@ -92,13 +92,13 @@ TEST_CASE("error: copies of one cancelled_error may be asked what() by several t
   CHECK(texts == std::vector<std::string>(4, "cancelled: x (by task 'main')"));
 }
 
-TEST_CASE("error: interrupted_error knows the signal, by number and by name") {
+TEST_CASE("error: interrupted_error contains the signal, by number and by name") {
   fibers::interrupted_error const error(SIGTERM);
   CHECK(error.signal() == SIGTERM);
   CHECK(error.what() == std::string("interrupted by Terminated"));
 }
 
-TEST_CASE("error: a place is shown as file and line, without the folders") {
+TEST_CASE("error: a call site is shown as file and line, without the folders") {
   using fibers::detail::to_string;
   CHECK(to_string(boost::source_location("/a/b/c.cpp", 12, "f")) == "c.cpp:12");
   CHECK(to_string(boost::source_location("c.cpp", 1, "f")) == "c.cpp:1");

@@ -79,17 +79,17 @@ TEST_CASE("exception group: is an ordinary exception, and may hold anything thro
   CHECK_THAT(mixed.what(), ContainsSubstring("an exception of another type"));
 }
 
-TEST_CASE("exception group: refuses a cancellation, which is no error", "[EG-03]") {
+TEST_CASE("exception group: refuses a cancellation, which is not an error", "[EG-03]") {
   CHECK_THROWS_AS(group("m", {logic("a"), make(fibers::cancelled_error("no"))}), std::invalid_argument);
   CHECK_THROWS_WITH(group("m", {make(fibers::cancelled_error())}), ContainsSubstring("rethrow it"));
 }
 
-TEST_CASE("exception group: refuses to be empty, or to hold what is no exception", "[EG-04]") {
+TEST_CASE("exception group: refuses to be empty, or to hold a null pointer", "[EG-04]") {
   CHECK_THROWS_AS(group("m", {}), std::invalid_argument);
   CHECK_THROWS_AS(group("m", {logic("a"), nullptr}), std::invalid_argument);
 }
 
-TEST_CASE("exception group: copies share what they hold, and later changes of the list do not show", "[EG-05]") {
+TEST_CASE("exception group: copies share their members, and later changes of the list have no effect", "[EG-05]") {
   errors list{logic("a"), logic("b")};
   auto const first = group("m", list);
   list.clear();
@@ -100,7 +100,8 @@ TEST_CASE("exception group: copies share what they hold, and later changes of th
   static_assert(std::is_same_v<decltype(first.message()), std::string const&>);
 }
 
-TEST_CASE("exception group: its text is the message, the number of members, and what the first ones say", "[EG-06]") {
+TEST_CASE("exception group: its text is the message, the number of members, and the texts of the first ones",
+          "[EG-06]") {
   CHECK(std::string(group("m", {logic("a")}).what()) == "m (1 exception: a)");
   CHECK(std::string(group("m", {logic("a"), logic("b")}).what()) == "m (2 exceptions: a; b)");
   CHECK(std::string(group("m", {logic("a"), logic("b"), logic("c"), logic("d")}).what()) ==
@@ -108,7 +109,7 @@ TEST_CASE("exception group: its text is the message, the number of members, and 
   CHECK(std::string(sample().what()) == "m (3 exceptions: a; n (3 exceptions: b; c; o (1 exception: d)); e)");
 }
 
-TEST_CASE("exception group: holds the very exceptions it was given, and lets go of them", "[EG-07]") {
+TEST_CASE("exception group: holds the same exception objects it was given, and releases them", "[EG-07]") {
   struct heavy : std::logic_error {
     heavy() : logic_error("heavy") {}
     counted object;
@@ -124,7 +125,7 @@ TEST_CASE("exception group: holds the very exceptions it was given, and lets go 
   CHECK(counted::alive == 0);
 }
 
-TEST_CASE("exception group: each member keeps what is nested in it", "[EG-07][EG-14]") {
+TEST_CASE("exception group: each member keeps its nested exceptions", "[EG-07][EG-14]") {
   std::exception_ptr nested;
   try {
     try {
@@ -148,7 +149,7 @@ TEST_CASE("exception group: each member keeps what is nested in it", "[EG-07][EG
 
 // --- taking it apart ---
 
-TEST_CASE("exception group: all of it matches, or nothing does: then that part is the whole", "[EG-08][EG-09][EG-10]") {
+TEST_CASE("exception group: if all of it matches, or nothing, that part is the whole", "[EG-08][EG-09][EG-10]") {
   auto const whole = group("m", {logic("a"), logic("b")});
   auto const all = whole.split<std::logic_error>();
   REQUIRE(all.first.has_value());
@@ -167,7 +168,7 @@ TEST_CASE("exception group: splits by type, and each leaf is in one part", "[EG-
   CHECK(split<int>(group("m", {make(group("n", {make(5)})), logic("a")})) == "m(n(5)) | m(a)");
 }
 
-TEST_CASE("exception group: splits by any question", "[EG-09][EG-10]") {
+TEST_CASE("exception group: splits by any predicate", "[EG-09][EG-10]") {
   auto const [found, rest] = sample().split([](std::exception_ptr const& error) {
     auto const text = shape(error);
     return text == "a" || text == "c";
@@ -183,7 +184,7 @@ TEST_CASE("exception group: a nested group that matches as such is taken whole",
   CHECK(shape(rest) == "m(a, n(b, c), e)");
 }
 
-TEST_CASE("exception group: parts have the message and the members of the whole, and nothing is left of the rest",
+TEST_CASE("exception group: parts have the message and members of the whole, and empty groups are dropped",
           "[EG-11][EG-13][EG-14]") {
   auto const kept = range("b");
   auto const parts = group("m", {make(5), make(group("n", {kept}))}).split<std::out_of_range>();
@@ -194,7 +195,7 @@ TEST_CASE("exception group: parts have the message and the members of the whole,
   CHECK(shape(parts.second) == "m(5)");
 }
 
-TEST_CASE("exception group: of a class derived from it, parts are plain groups", "[EG-15]") {
+TEST_CASE("exception group: parts of a derived class are plain groups", "[EG-15]") {
   struct special : exception_group {
     special() : exception_group("m", {logic("a"), range("b")}) {}
   };
@@ -210,7 +211,7 @@ TEST_CASE("exception group: leaves come depth first, in order", "[EG-16]") {
   CHECK(text == "abcde");
 }
 
-TEST_CASE("exception group: contains asks for leaves and nested groups, and base classes count", "[EG-18]") {
+TEST_CASE("exception group: contains searches leaves and nested groups, and base classes match", "[EG-18]") {
   auto const whole = group("m", {make(group("n", {make(derived_error("d"))}))});
   CHECK(whole.contains<derived_error>());
   CHECK(whole.contains<base_error>());
@@ -219,7 +220,7 @@ TEST_CASE("exception group: contains asks for leaves and nested groups, and base
   CHECK_FALSE(group("m", {logic("a")}).contains<exception_group>());  // not itself
 }
 
-TEST_CASE("exception group: for_each gives each leaf of a kind as what it is, and counts", "[EG-16][EG-18]") {
+TEST_CASE("exception group: for_each passes each leaf of a type by that type, and counts", "[EG-16][EG-18]") {
   std::string text;
   auto const note = [&](std::exception const& error) { text += error.what(); };
   CHECK(sample().for_each<std::out_of_range>(note) == 2);
@@ -232,13 +233,14 @@ TEST_CASE("exception group: for_each gives each leaf of a kind as what it is, an
   CHECK(sum == 12);
 }
 
-TEST_CASE("exception group: what a function given to for_each throws, comes out", "[EG-21]") {
+TEST_CASE("exception group: an exception of the function given to for_each propagates", "[EG-21]") {
   CHECK_THROWS_AS(sample().for_each<std::out_of_range>([](auto const&) { throw std::bad_alloc(); }), std::bad_alloc);
 }
 
 // --- handlers ---
 
-TEST_CASE("exception group: a handler takes its part, and the rest goes on in its shape", "[EG-17][EG-18][EG-20]") {
+TEST_CASE("exception group: a handler takes its part, and the rest propagates in its structure",
+          "[EG-17][EG-18][EG-20]") {
   std::string handled, rest;
   try {
     try {
@@ -255,7 +257,7 @@ TEST_CASE("exception group: a handler takes its part, and the rest goes on in it
   CHECK(rest == "m(a, n(c), e)");
 }
 
-TEST_CASE("exception group: handlers one after the other: each leaf goes to the first that matches", "[EG-18]") {
+TEST_CASE("exception group: of several handlers, each leaf goes to the first that matches", "[EG-18]") {
   auto const whole = group("m", {make(derived_error("d")), make(base_error("b")), logic("l"), make(5)});
   auto const [derived, not_derived] = whole.split<derived_error>();
   REQUIRE(not_derived.has_value());
@@ -266,13 +268,13 @@ TEST_CASE("exception group: handlers one after the other: each leaf goes to the 
   CHECK(shape(not_based) == "m(l, 5)");
 }
 
-TEST_CASE("exception group: what handlers throw goes on together with the rest, as a group made of both", "[EG-21]") {
+TEST_CASE("exception group: exceptions of handlers propagate together with the rest, as a group of both", "[EG-21]") {
   auto const [mine, others] = sample().split<std::out_of_range>();
   REQUIRE(others.has_value());
   CHECK(shape(make(group("", {make(std::runtime_error("new")), make(*others)}))) == "(new, m(a, n(c), e))");
 }
 
-TEST_CASE("exception group: leaves handled twice over come out whole again", "[EG-20]") {
+TEST_CASE("exception group: leaves that are handled twice are whole again", "[EG-20]") {
   auto const [mine, others] = sample().split<std::out_of_range>();
   REQUIRE((mine.has_value() && others.has_value()));
   std::size_t count = 0;
@@ -296,7 +298,7 @@ constexpr int very_deep = 20'000;  // levels: far more than fit on any stack if 
 }  // namespace
 
 TEST_CASE_METHOD(fibers::testing::virtual_time,
-                 "exception group: nested very deep it is walked, searched and split, also in a task", "[EG-22]") {
+                 "exception group: a very deep group can be walked, searched and split, also in a task", "[EG-22]") {
   std::size_t leaves = 0, found = 0;
   bool contains = false, contains_another = true;
   exception_group::parts whole, apart;
@@ -321,7 +323,7 @@ TEST_CASE_METHOD(fibers::testing::virtual_time,
 }
 
 TEST_CASE_METHOD(fibers::testing::virtual_time,
-                 "exception group: nested very deep it is destroyed in a task, with what is in it", "[EG-22]") {
+                 "exception group: a very deep group is destroyed in a task, with its members", "[EG-22]") {
   struct heavy : std::logic_error {
     heavy() : logic_error("heavy") {}
     counted object;
@@ -336,7 +338,7 @@ TEST_CASE_METHOD(fibers::testing::virtual_time,
   CHECK(counted::alive == 0);
 }
 
-TEST_CASE("exception group: what is shared by several groups lives as long as the last", "[EG-07]") {
+TEST_CASE("exception group: members shared by several groups live as long as the last group", "[EG-07]") {
   auto const inner = nested(3);
   auto outer = std::make_unique<exception_group>(group("o", {make(inner), make(group("p", {make(inner)}))}));
   CHECK(shape(make(*outer)) == "o(m(m(m(a))), p(m(m(m(a)))))");
@@ -344,7 +346,7 @@ TEST_CASE("exception group: what is shared by several groups lives as long as th
   CHECK(shape(make(inner)) == "m(m(m(a)))");
 }
 
-TEST_CASE("exception group: its text is cut, between characters, and so stays short however deep groups are nested",
+TEST_CASE("exception group: its text is truncated between characters, and stays short however deep groups are nested",
           "[EG-06]") {
   CHECK(std::string(nested(very_deep).what()).size() < 600);
   std::string euros;

@@ -23,7 +23,7 @@ TEST_CASE("outcome: value() throws the exception that it holds") {
   CHECK_THROWS_WITH(failed.value(), "no");
 }
 
-TEST_CASE("outcome: a cancellation comes out as what it is") {
+TEST_CASE("outcome: value() throws a cancellation as cancelled_error") {
   outcome<void> const cancelled(std::make_exception_ptr(fibers::cancelled_error("stop")));
   std::string message;
   try {
