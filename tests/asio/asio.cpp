@@ -26,7 +26,7 @@ using fibers::use_fiber;
 
 namespace {
 
-// An operation that gives these arguments, from a handler of the loop, or at once.
+// An operation that completes with these arguments, from a handler of the loop or at once.
 template <class Signature, class Token, class... Given>
 auto async_give(bool at_once, Token&& token, Given... given) {
   return asio::async_initiate<Token, Signature>(
@@ -45,7 +45,7 @@ auto async_give(bool at_once, Token&& token, Given... given) {
 
 error_code const refused = asio::error::connection_refused;
 
-// On which thread it was completed.
+// Returns the thread on which the operation completed.
 template <class Pool>
 std::thread::id thread_of(Pool& pool) {
   return asio::async_initiate<fibers::use_fiber_t const, void(std::thread::id)>(
@@ -221,7 +221,7 @@ TEST_CASE_METHOD(network, "asio: an operation whose handler is destroyed throws 
     auto timer = std::make_unique<asio::steady_timer>(*elsewhere, 1h);
     auto const waiter = fibers::spawn([&] { told = how([&] { timer->async_wait(use_fiber); }); });
     fibers::this_task::yield();
-    timer.reset();  // aborts it, but nobody runs the handler
+    timer.reset();  // aborts it, but no thread runs the handler
     elsewhere.reset();
     waiter.handle().wait();
   });
@@ -389,7 +389,7 @@ TEST_CASE_METHOD(network, "asio: loops may run on the same io_context one after 
   }
   CHECK(sum == 3);
   context.restart();
-  CHECK(context.run() > 0);  // no more than what the bells left
+  CHECK(context.run() > 0);  // runs only what the bells have left
 }
 
 // --- virtual time ---
@@ -435,7 +435,7 @@ TEST_CASE_METHOD(network,
     fibers::sleep_for(1h);
     passed = fibers::clock::now() - start;
   });
-  CHECK(passed >= 1h + 5ms);  // and the time it took to end the operation
+  CHECK(passed >= 1h + 5ms);  // and the time needed to abort the operation
   CHECK(passed < 2h);
 }
 
@@ -537,7 +537,7 @@ TEST_CASE_METHOD(network, "asio: handlers that a loop leaves in a user's io_cont
   for (bool more = true; more;) {
     try {
       more = context.run_one() != 0;
-    } catch (std::runtime_error const&) {  // one that the loop had left
+    } catch (std::runtime_error const&) {  // thrown by a handler that the loop had left
     }
   }
   CHECK(handled % 10 == 0);

@@ -28,7 +28,7 @@ using fibers::use_fiber;
 
 namespace {
 
-// Everything one may wait for, and which would take for ever.
+// All operations, each of which would wait for ever.
 struct endless {
   char const* name;
   std::function<void()> wait;
@@ -79,7 +79,7 @@ std::vector<endless> endless_operations() {
 
 std::string const message = "enough";
 
-// Handlers that are there run, also those that they post in their turn.
+// Runs the ready handlers, including those that they post.
 void let_handlers_run() {
   for (int i = 0; i < 3; ++i) asio::post(fibers::io_context(), use_fiber);
 }
@@ -276,7 +276,7 @@ TEST_CASE_METHOD(network,
   CHECK(thrown == asio::error::operation_aborted);
 }
 
-// --- what was completed is not lost ---
+// --- completed operations are not lost ---
 
 TEST_CASE_METHOD(network,
                  "asio: an operation that completed before the request returns, and the request stays pending") {
@@ -291,7 +291,7 @@ TEST_CASE_METHOD(network,
     fibers::this_task::yield();
     asio::write(ends.far, asio::buffer("there", 5));
     while (ends.near.available() != 0) fibers::this_task::yield();
-    task.cancel(message);  // it has not run yet: handlers are served between the turns of tasks
+    task.cancel(message);  // the task has not run yet: handlers run between the turns of tasks
     ended = how([&] { task.get(); });
   });
   CHECK(got == "there");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Operations made of others which do not remember, between two parts, that they were told to end: Beast's are so.
+// Composed operations that do not remember, between two steps, that they were cancelled. Beast's are of this kind.
 
 #include <array>
 #include <atomic>
@@ -61,7 +61,7 @@ auto read_for_ever(local::socket& from, std::array<char, 8>& buffer, Token token
 
 }  // namespace
 
-// What is asked of the whole's handler is asked of the part's.
+// The associated properties of this handler are those of the handler in it.
 template <template <class, class> class Associator, class Handler, class Default>
 struct boost::asio::associator<Associator, reading_for_ever<Handler>, Default> : Associator<Handler, Default> {
   static typename Associator<Handler, Default>::type get(reading_for_ever<Handler> const& whole,
@@ -77,7 +77,7 @@ TEST_CASE_METHOD(network, "asio: a request between two steps of a composed opera
     std::array<char, 8> buffer;
     ends.far.write_some(asio::buffer("lies there"));
     auto reader = fibers::spawn([&] { read_for_ever(ends.near, buffer, use_fiber); });
-    fibers::this_task::yield();  // the first part is completed, and its handler waits to be called
+    fibers::this_task::yield();  // the first step has completed, and its handler waits to be called
     reader.cancel();
     ended = how([&] { reader.get(); });
   });

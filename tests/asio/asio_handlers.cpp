@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// What others may do with an operation's handler: wrap it, drop it, keep its memory, throw after they were given it.
+// Other ways in which libraries treat an operation's handler: they wrap it, drop it, keep its memory, or throw after
+// they were given it.
 
 #include <atomic>
 #include <boost/asio/any_completion_handler.hpp>
@@ -38,7 +39,7 @@ using fibers::use_fiber;
 
 namespace {
 
-/// An operation that a thread of the pool would have to complete, and does when it is told to end.
+/// An operation that a thread of the pool has to complete, and does when it is cancelled.
 struct of_a_pool {
   asio::thread_pool& pool;
   std::thread::id& told_on;
@@ -90,7 +91,7 @@ TEST_CASE_METHOD(network, "asio: an initiation that throws leaves nothing of the
         [](auto) { throw std::runtime_error("second"); }, asio::deferred);
     auto both = asio::experimental::make_parallel_group(timer.async_wait(asio::deferred), std::move(fails));
     out = how([&] { both.async_wait(asio::experimental::wait_for_all(), use_fiber); });
-    asio::steady_timer(fibers::io_context(), 10ms).async_wait(use_fiber);  // the first is completed by now
+    asio::steady_timer(fibers::io_context(), 10ms).async_wait(use_fiber);  // the first operation has completed by now
   });
   CHECK(out == "failed: second");
 }
@@ -129,7 +130,7 @@ TEST_CASE_METHOD(network,
           use_fiber);
     });
     out = how([&] { waiting.get(); });
-    for (int i = 0; i < 3; ++i) asio::post(fibers::io_context(), use_fiber);  // it is told no more
+    for (int i = 0; i < 3; ++i) asio::post(fibers::io_context(), use_fiber);  // it is not notified any more
   });
   CHECK(out == "cancelled: at once");
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// A loop that sleeps in an io_context, as a part of its process: when it wakes up, what it does after a fork, and while
-// static objects are destroyed.
+// A loop that sleeps in an io_context, as a part of its process: when it wakes up, what it does after a fork, and
+// during the destruction of static objects.
 
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -33,7 +33,7 @@ using fork_event = asio::execution_context::fork_event;
 // --- time ---
 
 TEST_CASE_METHOD(network, "asio: a deadline is not rounded to milliseconds") {
-  auto lateness = fibers::duration::max();  // the least of many: others use the processor, too
+  auto lateness = fibers::duration::max();  // the minimum of many, since other processes use the processor, too
   run([&] {
     fibers::io_context();
     for (int i = 0; i < 200; ++i) {
@@ -48,7 +48,7 @@ TEST_CASE_METHOD(network, "asio: a deadline is not rounded to milliseconds") {
 
 TEST_CASE_METHOD(network, "asio: an idle loop sleeps until its deadline without waking up") {
   long fewest = 1000;
-  for (int attempt = 0; attempt < 3 && fewest > 1; ++attempt) {  // the system may wait for something of its own
+  for (int attempt = 0; attempt < 3 && fewest > 1; ++attempt) {  // the system may wait for an event of its own
     run([&] {
       fibers::io_context();
       fibers::this_task::yield();
@@ -93,7 +93,7 @@ TEST_CASE_METHOD(network, "asio: no deadline is lost when an earlier one is with
 
 namespace {
 
-// Is woken by its own threads and deadlines only, again and again.
+// Waits repeatedly to be woken by its own threads and deadlines only.
 void wake_up_often() {
   fibers::with_timeout(20s, [] {
     for (int i = 0; i < 100; ++i) {
@@ -125,7 +125,7 @@ TEST_CASE_METHOD(network, "asio: after a fork parent and child are each woken by
   asio::io_context users(1);
   auto const main = [&] {
     auto& context = fibers::io_context();
-    auto before = fibers::spawn([] { sleep_for(20ms); });  // a deadline of both
+    auto before = fibers::spawn([] { sleep_for(20ms); });  // a deadline of both processes
     fibers::this_task::yield();
     sleep_for(1ms);
     auto const child = fork_with(context);
@@ -171,7 +171,7 @@ TEST_CASE("loop: without an io_context a fork needs no notification") {
 
 namespace {
 
-// Many operations at once, of which some are cancelled.
+// Starts many operations at once, and cancels some of them.
 struct flusher {
   ~flusher() {
     fibers::run([] {
@@ -197,7 +197,7 @@ TEST_CASE("asio: static and thread_local objects may run loops in their destruct
     static thread_local flusher const at_thread_exit;
     [[maybe_unused]] auto const* const used = &at_thread_exit;
     { flusher const in_between; }
-    ::close(STDOUT_FILENO);  // what the parent has not written yet is not for the child to write
+    ::close(STDOUT_FILENO);  // the child must not write the parent's buffered output
     std::exit(7);
   });
   CHECK(end.text == "flushedflushedflushed");

@@ -43,10 +43,10 @@ std::string ask(tcp::socket& socket, std::string text) {
 
 tcp::endpoint nobody_listens() {
   tcp::acceptor acceptor = listen_on_loopback();
-  return acceptor.local_endpoint();  // closed when this returns
+  return acceptor.local_endpoint();  // the acceptor is closed on return
 }
 
-// Accepts nothing and answers nothing: its queue of connections is full.
+// Neither accepts nor answers: its queue of connections is full.
 struct black_hole {
   black_hole() {
     acceptor.open(tcp::v4());
@@ -225,7 +225,7 @@ TEST_CASE_METHOD(network, "serve: if cancelled it accepts no more, and connectio
 }
 
 TEST_CASE_METHOD(network, "serve: after the grace period connections are cancelled, and may clean up") {
-  bool const impatient = GENERATE(true, false);  // a second request ends the grace
+  bool const impatient = GENERATE(true, false);  // a second request ends the grace period
   std::string ended, goodbye;
   run([&] {
     auto acceptor = listen_on_loopback();
@@ -357,7 +357,7 @@ TEST_CASE_METHOD(network, "serve: without file descriptors it waits for free one
     fibers::this_task::yield();
     rlimit usual{};
     ::getrlimit(RLIMIT_NOFILE, &usual);
-    auto const next = ::dup(0);  // the lowest that is free
+    auto const next = ::dup(0);  // the lowest free descriptor
     ::close(next);
     rlimit none_left = usual;
     none_left.rlim_cur = static_cast<rlim_t>(next);
@@ -504,11 +504,11 @@ TEST_CASE_METHOD(network, "peers: a thousand connections are opened and dropped,
         for (int i = 0; i < at_a_time; ++i) {
           clients.spawn([&, i] {
             auto socket = fibers::connect({endpoint});
-            if (i % 5 == 0) return;  // without a word
+            if (i % 5 == 0) return;  // sends nothing
             if (i % 5 == 1) socket.set_option(asio::socket_base::linger(true, 0));
             asio::async_write(socket, asio::buffer("hello", 5), use_fiber);
-            if (i % 5 == 2) return;                        // without waiting for the answer
-            std::string answer(i % 5 == 3 ? 50 : 5, ' ');  // or for more than there is
+            if (i % 5 == 2) return;                        // does not wait for the answer
+            std::string answer(i % 5 == 3 ? 50 : 5, ' ');  // or waits for more than is sent
             if (!fibers::move_on_after(i % 5 == 3 ? 1ms : 10s, [&] {
                   error_code error;
                   asio::async_read(socket, asio::buffer(answer), use_fiber[error]);

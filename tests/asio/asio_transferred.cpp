@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// A scope that cuts a read short says how many bytes that had taken off the stream, whatever it makes of the
-// cancellation. Here two of four have come.
+// A scope that ends a read reports how many bytes the read has taken off the stream, whatever the scope makes of the
+// cancellation. Here two of four bytes have arrived.
 
 #include <boost/asio/read.hpp>
 #include <boost/asio/write.hpp>
@@ -26,8 +26,7 @@ namespace {
 
 class partial_read : public network {
  protected:
-  /// Calls cut_short(read), which gives how many bytes the read has taken when a scope has cut it short; and reads the
-  /// rest.
+  /// Calls cut_short(read), which returns how many bytes the read has taken when a scope ends it. Then reads the rest.
   std::string header_read_by(std::function<std::size_t(std::function<void()> const& read)> const& cut_short) {
     std::string header = "....";
     run([&] {

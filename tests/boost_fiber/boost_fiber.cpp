@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// A loop on a Boost fiber: it sleeps without stopping its neighbours, and works without starving them.
+// A loop on a Boost fiber: it sleeps without blocking other Boost fibers, and works without starving them.
 
 #include <atomic>
 #include <boost/fiber/future/async.hpp>
@@ -173,7 +173,7 @@ TEST_CASE("boost_fiber: each loop on a thread has its own time, and other Boost 
   REQUIRE(passed.size() == 3);
   for (int i = 0; i < 3; ++i) {
     CHECK(passed[static_cast<std::size_t>(i)] >= (i + 1) * 1h);
-    CHECK(passed[static_cast<std::size_t>(i)] < (i + 1) * 1h + 30min);  // and as long as the calls really took
+    CHECK(passed[static_cast<std::size_t>(i)] < (i + 1) * 1h + 30min);  // and the real duration of the calls
   }
 }
 
@@ -227,7 +227,7 @@ TEST_CASE_METHOD(boost_case, "boost_fiber: other Boost fibers run before virtual
     set = true;
   });
   run([&] {
-    while (!set) sleep_for(1ms);  // would else never end
+    while (!set) sleep_for(1ms);  // would never end otherwise
   });
   CHECK(set);
 }
@@ -382,7 +382,7 @@ TEST_CASE_METHOD(unhosted,
   CHECK(steps >= 100);
   bool chosen = true;
   fibers::run([&] { chosen = fibers::detail::chosen_parker() != nullptr; });
-  CHECK_FALSE(chosen);  // that was another loop's choice
+  CHECK_FALSE(chosen);  // another loop made that choice
 }
 
 TEST_CASE_METHOD(unhosted,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Tasks at the ends of Boost.Fiber's channels: whatever is cancelled, no item is lost, and none is doubled.
+// Tasks at the ends of Boost.Fiber's channels: whatever is cancelled, no item is lost, and none is duplicated.
 
 #include <boost/fiber/buffered_channel.hpp>
 #include <boost/fiber/unbuffered_channel.hpp>
@@ -39,7 +39,7 @@ using boost::fibers::channel_op_status;
 
 namespace {
 
-// Lets Boost fibers do all they can.
+// Lets Boost fibers run until all of them wait.
 void let_boost_fibers_run() {
   for (int i = 0; i < 5; ++i) fibers::boost_fiber::call([] { boost::this_fiber::yield(); });
 }
@@ -51,7 +51,7 @@ std::string take_all(Receiver& from) {
   return all;
 }
 
-// One of each kind, however they are made.
+// One channel of each kind.
 template <class Channel>
 struct made {
   Channel channel;
@@ -257,7 +257,7 @@ TEMPLATE_TEST_CASE("boost_fiber: a cancelled put() has not touched its item", ""
   auto mine = std::make_unique<int>(7);
   fibers::run([&] {
     sender items(made.channel);
-    int room = 0;  // until it must wait
+    int room = 0;  // items until put() must wait
     while (fibers::move_on_after(1ms, [&] { items.put(std::make_unique<int>(room)); })) ++room;
     auto waiting = spawn([&] { ended = how([&] { items.put(std::move(mine)); }); });
     this_task::yield();
@@ -343,7 +343,7 @@ TEST_CASE_METHOD(boost_case,
   run([&] {
     sender items(channel);
     items.put(1);
-    items.put(2);  // in its hands
+    items.put(2);  // the sender holds this item
     auto waiting = spawn([&] {
       note(how([&] { items.put(3); }));
       note(std::to_string(items.take_unsent().value()));
@@ -392,7 +392,7 @@ TEST_CASE_METHOD(boost_case, "boost_fiber: a sender destroyed after its loop wai
   run([&] {
     items.emplace(channel);
     items->put(1);
-    items->put(2);  // in its hands
+    items->put(2);  // the sender holds this item
     let_boost_fibers_run();
   });
   neighbour const consumer([&] {
@@ -418,7 +418,7 @@ TEMPLATE_TEST_CASE("boost_fiber: under random cancellations every item arrives e
   std::mt19937 chance(seed);
   auto const roll = [&chance](unsigned sides) { return static_cast<unsigned>(chance() % sides); };
   constexpr int per_sender = 100;
-  std::vector<std::vector<int>> got(4);  // of each sender
+  std::vector<std::vector<int>> got(4);  // the items of each sender
   int cancelled = 0;
   fibers::run([&] {
     made<TestType> made;

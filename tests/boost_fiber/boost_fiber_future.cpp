@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Tasks wait for futures of Boost.Fiber, and have other calls made by Boost fibers.
+// Tasks wait for futures of Boost.Fiber, and call other functions of it on Boost fibers.
 
 #include <atomic>
 #include <boost/fiber/future/async.hpp>
@@ -121,7 +121,7 @@ TEST_CASE_METHOD(boost_case, "boost_fiber: a future that was cancelled, moved an
     auto moved = std::move(future);
     note(fibers::move_on_after(1ms, [&] { boost_fiber::wait(moved); }) ? "ready" : "late");
   });
-  promised.set_value(std::string(100, 'x'));  // what waits for it shares in where this goes
+  promised.set_value(std::string(100, 'x'));  // the Boost fiber that still waits receives it
   for (int i = 0; i < 3; ++i) boost::this_fiber::yield();
   CHECK(happened == "late");
 }
@@ -224,7 +224,7 @@ TEST_CASE_METHOD(boost_case, "boost_fiber: a destructor waits for a future while
     this_task::yield();
     waiting.cancel();
     this_task::yield();
-    waiting.cancel();  // comes while it unwinds, and is held back
+    waiting.cancel();  // arrives during unwinding, and stays pending
     promised.set_value(5);
     waiting.wait();
   });
@@ -248,7 +248,7 @@ TEST_CASE("boost_fiber: get() does not block the loop, though other threads acce
       for (; !over; boost::this_fiber::yield()) {
         try {
           fibers::run([] {});
-        } catch (fibers::invalid_state_error const&) {  // a loop has stopped here
+        } catch (fibers::invalid_state_error const&) {  // a loop has been blocked
           ++refused;
         }
       }
@@ -284,7 +284,7 @@ TEST_CASE("boost_fiber: a thread ends soon though a promise that it no longer wa
 TEST_CASE_METHOD(boost_case, "boost_fiber: a second wait for a future finds the value that arrived between the waits") {
   promise<int> promised;
   auto future = promised.get_future();
-  fibers::run([&] {  // in real time: the Boost fiber in the task's place leaves meanwhile
+  fibers::run([&] {  // in real time: the Boost fiber that waits for the task's sake ends meanwhile
     CHECK_FALSE(fibers::move_on_after(1ms, [&] { boost_fiber::get(future); }));
     sleep_for(300ms);
     auto waiting = spawn([&] { note(how([&] { return boost_fiber::get(future); })); });
@@ -365,5 +365,5 @@ TEST_CASE_METHOD(boost_case, "boost_fiber: a call that takes a stop_token is not
     note(late.substr(0, 6));
     note(calling.done() ? "over" : "waits");
   });
-  CHECK(happened == "return, over");  // what it returned is its result, though it was late
+  CHECK(happened == "return, over");  // the returned value is the result, though it was late
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// The traps of Boost.Fiber, each as it is there and as it is with a loop.
+// Traps of Boost.Fiber, each as it is there and as it is with a loop.
 
 #include <unistd.h>
 
@@ -38,7 +38,7 @@ namespace this_task = fibers::this_task;
 
 namespace {
 
-// Catches `name`, waits in the handler, and throws on: what comes out?
+// Catches `name`, waits in the handler, and rethrows. Returns what is thrown.
 template <class Wait>
 std::string rethrow(std::string const& name, Wait wait) {
   return how([&] {
@@ -82,11 +82,11 @@ TEST_CASE("boost_fiber, trap: a task that was handed its result in time has it, 
   CHECK(ended == "returned");
 }
 
-// --- who wakes may touch the sleeper's thread after it has ended ---
+// --- a wake-up may access the sleeping thread after its end ---
 
 TEST_CASE("boost_fiber, trap: a thread may end at once after its Boost fiber was notified of a task's end") {
-  // Boost.Fiber's notifier still rings at the sleeping thread when that runs already. The address sanitizer sees it if
-  // boost_fiber::wait() does not wait for the notifier.
+  // Boost.Fiber's notifier still accesses the sleeping thread when this runs already. The address sanitizer reports it
+  // if boost_fiber::wait() does not wait for the notifier.
   std::atomic<int> told = 0;
   fibers::run([&] {
     for (int i = 0; i < 300; ++i) {
@@ -261,7 +261,7 @@ TEST_CASE("boost_fiber, trap: another loop of the thread continues meanwhile, an
 
 TEST_CASE("boost_fiber, trap: a loop whose Boost fiber migrates to another thread aborts with advice") {
   auto const death = fibers::testing::in_child([] {
-    // Two threads share their Boost fibers, and soon one takes the loop's that the other had.
+    // Two threads share their Boost fibers, and soon one of them takes the loop's fiber from the other.
     auto const share = [] {
       boost::fibers::use_scheduling_algorithm<boost::fibers::algo::shared_work>();
       for (;;) boost::this_fiber::yield();

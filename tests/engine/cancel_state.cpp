@@ -12,7 +12,7 @@ namespace {
 
 void request(cancel_state& state, char const* message = "") { state.post(state.outermost(), cancelled_error(message)); }
 
-// What a scope that is entered now measures itself against.
+// The level of a scope that is entered now.
 unsigned level(cancel_state& state) {
   cancel_scope scope;
   state.enter(scope, 0);
@@ -160,7 +160,7 @@ TEST_CASE("cancel_state: of a scope's request and one from outside, the latter i
 TEST_CASE("cancel_state: a restored delivery is dropped with its scope") {
   cancel_state state;
   request(state);
-  state.deliver();  // swallowed long ago
+  state.deliver();  // was swallowed long ago
   cancel_scope scope;
   state.enter(scope, 0);
   auto const before = state.deliveries();
@@ -187,7 +187,7 @@ TEST_CASE("cancel_state: during unwinding only scopes that were entered since it
   CHECK_FALSE(state.deliverable(2));
   CHECK(state.deliver(1).message() == "since");
   CHECK_FALSE(state.deliverable(1));
-  CHECK(state.leave(since));  // what it cannot deliver is not its matter
+  CHECK(state.leave(since));  // a request that it cannot deliver does not concern it
   CHECK_FALSE(state.leave(before));
   CHECK(state.deliver().message() == "outside");
 }

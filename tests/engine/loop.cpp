@@ -35,7 +35,7 @@ namespace {
 
 boost::source_location const here = BOOST_CURRENT_LOCATION;
 
-// Sleeps as a thread does, and calls a function before it does.
+// Sleeps like a thread, and calls a function before.
 class spy final : public parker {
  public:
   explicit spy(std::function<void()> before) : before_(std::move(before)) {}
@@ -150,7 +150,7 @@ TEST_CASE("loop: while one is absent from its thread another runs there, each in
     });
   };
   auto host = std::make_unique<spy>(run_another);
-  host->busy_ = [&] { return !nested; };  // so that it is parked, in virtual time too
+  host->busy_ = [&] { return !nested; };  // so that it is parked, also in virtual time
   run_with(
       std::move(host),
       [&] {
@@ -161,7 +161,7 @@ TEST_CASE("loop: while one is absent from its thread another runs there, each in
       },
       clock_kind::virtual_time);
   CHECK(loop::current() == nullptr);
-  // The outer clock went on as the real one while it was parked.
+  // The outer clock followed the real one while the loop was parked.
   CHECK(seen == "inner begins@0, inner ends@5, outer@0.002, task@0.002");
 }
 
@@ -244,7 +244,7 @@ TEST_CASE("loop: a wait that is notified of a request continues, and the request
   });
   CHECK(how == claim::notified);
   CHECK(requests == 2);
-  CHECK(ended == "cancelled: second");  // thrown as one, with the message of the latest
+  CHECK(ended == "cancelled: second");  // thrown as one, with the message of the latest request
 }
 
 TEST_CASE("loop: a wait may end itself when it is notified, also of another thread's request") {

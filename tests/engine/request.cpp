@@ -69,7 +69,7 @@ TEST_CASE("request: a cycle of waits is refused where it closes, and the other w
 }
 
 TEST_CASE("request: two tasks that drain each other can be cancelled", "[TRAP-26]") {
-  // wait() passes nothing on, so this is no cycle of requests.
+  // wait() forwards nothing, so this is not a cycle of requests.
   int cancelled = 0;
   run_virtual([&] {
     fibers::task<void> a, b;
@@ -130,7 +130,7 @@ TEST_CASE("request: made by a thread as the task returns it is accepted or not, 
     for (int round = 1; seen.size() < 2; ++round) {
       fibers::task<int> task = fibers::spawn([&] {
         for (int i = 0; i < round % 50; ++i) fibers::this_task::yield();
-        if (round % 2 == 0) std::this_thread::yield();  // where the threads share a processor
+        if (round % 2 == 0) std::this_thread::yield();  // for threads that share a processor
         fibers::this_task::yield();
         return 5;
       });
@@ -138,7 +138,7 @@ TEST_CASE("request: made by a thread as the task returns it is accepted or not, 
       target = &handle;
       task.wait();
       while (answers != round) std::this_thread::yield();
-      // A request that comes before the last suspension point is delivered there.
+      // A request that arrives before the last suspension point is delivered there.
       consistent = consistent && task.cancelling() == (accepted ? 1 : 0) && (accepted || !task.cancelled());
       if (!task.cancelled()) consistent = consistent && task.get() == 5;
       seen.insert(accepted);
@@ -164,7 +164,7 @@ TEST_CASE("request: thousands that several threads make at once are all counted,
         }
       }
     });
-    fibers::this_task::yield();  // it has begun
+    fibers::this_task::yield();  // the task has begun
     std::vector<std::thread> cancellers;
     for (int i = 0; i < threads; ++i) {
       cancellers.emplace_back([&, handle = task.handle()] {
@@ -214,7 +214,7 @@ TEST_CASE("request: forwarded from a task of one loop to the task of another for
           throw;
         }
       });
-      fibers::this_task::yield();  // it has begun
+      fibers::this_task::yield();  // the task has begun
       far = task.handle();
       there = true;
       task.wait();
@@ -256,14 +256,14 @@ TEST_CASE("request: one cancel asks each task of a diamond once, however many pa
     for (auto& layer : nodes) {
       for (auto& task : layer) asked.push_back(task.cancelling());
     }
-    nodes[0][1].cancel();  // another act, so it asks again
+    nodes[0][1].cancel();  // a new act of cancelling, so it asks again
     asked.push_back(nodes[layers][0].cancelling());
     for (auto& layer : nodes) {
       for (auto& task : layer) task.wait();
     }
   });
   std::sort(asked.begin(), asked.end());
-  CHECK(asked.front() == 0);  // the other one at the top
+  CHECK(asked.front() == 0);  // the other task of the top row
   CHECK(asked.back() == 2);
   CHECK(std::count(asked.begin(), asked.end(), 1) == static_cast<std::ptrdiff_t>(2 * layers + 1));
 }

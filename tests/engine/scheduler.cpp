@@ -36,7 +36,8 @@ std::chrono::nanoseconds cpu_time() {
   return std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
 }
 
-// Where the caller's frame is. (The address of a local would not do: a sanitizer may keep those elsewhere.)
+// Returns where the caller's frame is. (The address of a local variable is not sufficient: a sanitizer may keep locals
+// elsewhere.)
 [[gnu::always_inline]] inline std::uintptr_t stack_address() {
   return reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
 }
@@ -160,7 +161,7 @@ TEST_CASE("scheduler: a task that never begins takes no stack") {
 TEST_CASE("scheduler: an idle loop uses no processor time") {
   std::chrono::nanoseconds used{}, passed{};
   fibers::run([&] {
-    std::vector<fibers::task<void>> tasks;  // leave idle stacks behind, which are trimmed meanwhile
+    std::vector<fibers::task<void>> tasks;  // these leave idle stacks behind, which are trimmed meanwhile
     for (int i = 0; i < 100; ++i) tasks.push_back(fibers::spawn([] { fibers::this_task::yield(); }));
     for (auto& task : tasks) task.wait();
     fibers::sleep_for(1ms);

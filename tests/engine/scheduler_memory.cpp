@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// What the loop does with the memory of stacks: when there is none, and when there is too much.
+// The loop and the memory of stacks: when there is none, and when there is too much.
 
 #include <sys/resource.h>
 #include <unistd.h>
@@ -43,7 +43,7 @@ memory_use measure() {
   return {pages.address_space * page, pages.resident * page};
 }
 
-// While it lives, the process may have so much more address space than now.
+// While it exists, the process may use only this much more address space.
 class address_space_limit {
  public:
   explicit address_space_limit(std::size_t more) {
@@ -130,7 +130,7 @@ TEST_CASE("scheduler: no memory for main's stack is thrown by run()") {
 TEST_CASE("scheduler: each of thousands of tasks without a stack fails with bad_alloc, whose text says what to do") {
   FIBERS_TEST_NEEDS_ITS_ADDRESS_SPACE;
   std::size_t const stack_size = GENERATE(16 * kibibyte, 1024 * kibibyte);
-  // With the least, even small blocks run out: then spawn() fails, too.
+  // With the smallest limit even small blocks fail: then spawn() throws, too.
   std::size_t const more = GENERATE(0u, 100u, 300u, 600u, 1000u, 2000u, 3000u, 5000u, 10'000u, 33'000u, 100'000u);
   auto const end = in_child([=] {
     std::size_t failed = 0, slept = 0;

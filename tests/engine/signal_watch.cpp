@@ -38,7 +38,7 @@ std::atomic<int> handled = 0;
 void count(int) { ++handled; }
 void other(int) {}
 
-// Sets handlers for SIGUSR1 and SIGUSR2, so that a signal that comes too late does no harm.
+// Sets handlers for SIGUSR1 and SIGUSR2, so that a late signal does no harm.
 struct handlers {
   explicit handlers(handler h) : one(std::signal(SIGUSR1, h)), two(std::signal(SIGUSR2, h)) { handled = 0; }
   ~handlers() {
@@ -55,7 +55,7 @@ run_options in_virtual_time(std::vector<int> signals) {
   return watching(std::move(signals), fibers::clock_kind::virtual_time);
 }
 
-// What run() throws: the signal's number, 0 for nothing, -1 for a cancellation.
+// What run() throws: the number of the signal, 0 for nothing, -1 for a cancellation.
 template <class F>
 int run_interrupted(run_options const& options, F main) {
   try {
@@ -116,7 +116,7 @@ TEST_CASE("signal: soon cancels a main in a busy loop with checkpoints", "[RUN-1
   handlers const safe(&count);
   int rounds = 0;
   CHECK(run_interrupted(in_virtual_time({SIGUSR1}), [&] {
-          std::raise(SIGUSR1);  // and nothing is thrown here
+          std::raise(SIGUSR1);  // nothing is thrown here
           for (;; ++rounds) fibers::this_task::checkpoint();
         }) == SIGUSR1);
   CHECK(rounds < 200);
@@ -170,7 +170,7 @@ TEST_CASE("signal: after main was cancelled and has ended, it interrupts nothing
   bool raised = false;
   CHECK(run_interrupted(in_virtual_time({SIGUSR1}), [&] {
           fibers::spawn([&] {
-            wait_for_cancel();  // run() is over
+            wait_for_cancel();  // run() ends
             raised = std::raise(SIGUSR1) == 0;
             fibers::sleep_for(1s);
           }).detach();
@@ -278,7 +278,7 @@ TEST_CASE("signal: after run() the handlers are those of before, whatever happen
   SECTION("a signal") {
     fibers::run(watching({SIGUSR1, SIGUSR2}), [&] {
       std::raise(SIGUSR2);
-      inside = current_handler(SIGUSR1);  // both, at once
+      inside = current_handler(SIGUSR1);  // both signals, at once
       wait_for_cancel();
     });
     CHECK(inside == &count);
@@ -375,7 +375,7 @@ TEST_CASE("signal: from the end of main on each does what it did before", "[RUN-
   auto const stubborn = [] {
     try {
       for_ever();
-    } catch (cancelled_error const&) {  // run() is over
+    } catch (cancelled_error const&) {  // run() ends
     }
     std::raise(SIGUSR1);
     fibers::this_task::yield();
@@ -412,7 +412,7 @@ TEST_CASE("signal: one that is caught but arrives too late to cancel main does w
   handlers const safe(&count);
   CHECK(
       fibers::run(watching({SIGUSR1}), [] {
-        fibers::spawn([] { std::raise(SIGUSR1); }).detach();  // runs when main has ended, in the same turn of the loop
+        fibers::spawn([] { std::raise(SIGUSR1); }).detach();  // runs after main has ended, in the same turn of the loop
         return 7;
       }) == 7);
   CHECK(handled == 1);
@@ -423,7 +423,7 @@ TEST_CASE("signal: one whose request is pending when main returns does what it d
   CHECK(fibers::run(in_virtual_time({SIGUSR1}), [] {
           fibers::event ready;
           auto waker = fibers::spawn([&] {
-            ready.set();  // main is woken before the signal asks it to stop
+            ready.set();  // main is woken before the signal cancels it
             std::raise(SIGUSR1);
             for (int i = 0; i < 200; ++i) fibers::this_task::yield();
           });
@@ -453,7 +453,7 @@ TEST_CASE("signal: one that arrives as main ends interrupts it or does what it d
   while (seen.size() < 2) {
     int const by = run_interrupted(watching({SIGUSR1}), [&] {
       ++rounds;
-      if (rounds % 2 == 0) std::this_thread::yield();  // where the threads share a processor
+      if (rounds % 2 == 0) std::this_thread::yield();  // for threads that share a processor
       for (int i = 0; i < rounds % 500; ++i) fibers::this_task::yield();
     });
     seen.insert(by);
@@ -462,7 +462,7 @@ TEST_CASE("signal: one that arrives as main ends interrupts it or does what it d
   stop = true;
   sender.join();
   CHECK(seen == std::set{0, SIGUSR1});
-  auto const deadline = std::chrono::steady_clock::now() + 10s;  // another thread may be about to take the last one
+  auto const deadline = std::chrono::steady_clock::now() + 10s;  // another thread may be about to handle the last one
   while (interrupted + handled < rounds && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
   CHECK(interrupted + handled == rounds);  // none is lost
   CHECK(current_handler(SIGUSR1) == &count);

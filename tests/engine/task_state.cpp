@@ -68,7 +68,7 @@ TEST_CASE("task_state: the states are created, running, suspended, ready and fin
     note();
     fibers::this_task::yield();
     note();
-    fibers::sleep_for(std::chrono::seconds(1));  // due after the task's own, so that has just yielded
+    fibers::sleep_for(std::chrono::seconds(1));  // its timer is later than the task's, so the task has just yielded
     note();
     task.wait();
     note();
@@ -85,7 +85,7 @@ TEST_CASE("task_state: observers are notified of the end in order, and not after
     auto& state = state_of(task);
     for (auto* each : {&a, &b, &c}) state.observe(*each);
     state.unobserve(b);
-    state.unobserve(b);  // harmless
+    state.unobserve(b);  // has no effect
     log += state.observed() ? "+" : "-";
     task.wait();
     log += state.observed() ? "+" : "-";
@@ -145,7 +145,7 @@ TEST_CASE("task_state: a fetched outcome is not reported") {
                 auto looked_at = fibers::spawn("looked at", fail);
                 auto cancelled = fibers::spawn("cancelled", fail);
                 auto forgotten = fibers::spawn("forgotten", fail);
-                forgotten.wait();  // does not look
+                forgotten.wait();  // does not fetch the error
                 cancelled.cancel();
                 static_cast<void>(looked_at.exception());
               });

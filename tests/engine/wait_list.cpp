@@ -22,7 +22,7 @@ namespace {
 
 using texts = std::vector<std::string>;
 
-// The smallest primitive: items that are handed over in FIFO order.
+// A minimal primitive: items that are handed over in FIFO order.
 class box {
  public:
   void take() {

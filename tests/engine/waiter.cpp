@@ -15,7 +15,7 @@ namespace {
 auto const task = fibers::detail::make_task([] {});  // never run
 boost::source_location const place = BOOST_CURRENT_LOCATION;
 
-// Of more or less length, so that either may come first, also where threads share a processor.
+// Spins for different durations, so that either thread may be first, also if threads share a processor.
 void hesitate(int round) {
   for (int left = round % 100; left > 0; --left) asm volatile("");
   for (int left = round % 3; left > 0; --left) std::this_thread::yield();

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// What is known of the tasks of a program without asking the library: who has a reason to be cancelled, how each one's
-// body was left, and who waits for whom. Where it cannot be known exactly, a reason is assumed: so laws built on it
-// never cry wolf.
+// A model of the tasks of a program that does not ask the library: which tasks have a reason to be cancelled, how each
+// body was left, and which task waits for which. If the model cannot know a reason exactly, it assumes that there is
+// one, so laws built on it give no false alarms.
 
 #include <algorithm>
 #include <deque>
@@ -20,37 +20,37 @@ struct actor;
 /// A task group, or the callables of a gather() or race().
 struct family {
   actor& owner;
-  fibers::task_group* group = nullptr;  // if it is one whose body runs
+  fibers::task_group* group = nullptr;  // if it is a group whose body runs
   std::vector<actor*> children = {};
-  int failed = 0;     // of the children
+  int failed = 0;     // number of failed children
   bool down = false;  // its children and its body have a reason to be cancelled
 };
 
 enum class left { not_begun, running, returned, failed, cancelled };
 
 struct actor {
-  // --- what was done to it ---
+  // --- actions on it ---
 
   int number = 0;
-  actor* spawner = nullptr;  // does not end before it; null: it was detached
+  actor* spawner = nullptr;  // does not end before this task; null: this task was detached
   fibers::task_handle<> handle = {};
-  family* parent = nullptr;  // null: it is in none, or that has ended
-  bool part = false;         // of a gather() or race(), which see to its outcome
+  family* parent = nullptr;  // null: it is in none, or the family has ended
+  bool part = false;         // of a gather() or race(), which fetches its outcome
   int asked_directly = 0;
-  bool asked_otherwise = false;      // by its owner, group, or one that waited for it
-  std::vector<actor*> getters = {};  // those in get() for it
-  int waiters = 0;                   // those in any wait for its end
+  bool asked_otherwise = false;      // by its owner, its group, or a task that waited for it
+  std::vector<actor*> getters = {};  // tasks in get() for it
+  int waiters = 0;                   // tasks in any wait for its end
   int callbacks = 0, called = 0;     // on_done
 
-  // --- what it does ---
+  // --- its own actions ---
 
   left how = left::not_begun;
   std::exception_ptr error = nullptr;  // if failed
   bool sleeps = false;
-  int taken_back = 0;  // by uncancel(), where the count is known
+  int taken_back = 0;  // by uncancel(), if the count is known
   bool took_back = false;
 
-  /// What it has opened; a shield begins a new frame.
+  /// The scopes that it has opened; a shield begins a new frame.
   struct frame {
     std::vector<fibers::timeout_scope*> scopes = {};
     std::vector<family*> families = {};
@@ -63,13 +63,13 @@ struct actor {
 
   bool shielded() const { return frames.size() > 1; }
 
-  /// Did somebody else ask it to end, in a way that is still in force?
+  /// Returns whether another party has requested its end, in a way that is still in force.
   bool asked() { return asked_directly > taken_back || others_asked(); }
 
-  /// So that its count of requests is not known exactly.
+  /// Marks that its count of requests is not known exactly.
   bool others_asked() {
     if (asked_otherwise) return true;
-    if (looked_at_) return false;  // on the way round a circle
+    if (looked_at_) return false;  // in a cycle
     looked_at_ = true;
     asked_otherwise = (parent != nullptr && (parent->down || has_any_reason(parent->owner))) ||
                       std::any_of(getters.begin(), getters.end(), [](auto* g) { return has_any_reason(*g); });
@@ -77,12 +77,12 @@ struct actor {
     return asked_otherwise;
   }
 
-  /// Does `other` wait for the end of this one in a way that requests do not cut short, directly or through others?
-  /// Then this one must not wait for it, and pass requests on to it: neither could ever end.
+  /// Returns whether `other` waits for the end of this task, directly or through others, in a way that requests do not
+  /// end. Then this task must not wait for `other` and forward requests to it: neither could ever end.
   bool holds_up(actor const& other) {
     struct step {
       actor* who;
-      bool cannot_be_cut;  // one of the waits on the way here
+      bool cannot_be_cut;  // one of the waits on this path
       bool operator==(step const&) const = default;
     };
     std::vector<step> ways{{this, shielded()}};
@@ -98,7 +98,8 @@ struct actor {
     return false;
   }
 
-  /// May a wait of its own throw cancelled_error now? In a shield only for what was opened there.
+  /// Returns whether a wait of its own may throw cancelled_error now. In a shield, only requests of scopes inside it
+  /// count.
   bool may_be_cancelled() { return frames.back().has_reason() || (!shielded() && asked()); }
 
  private:
@@ -111,7 +112,7 @@ struct actor {
 
 // --- for the length of a block ---
 
-/// Stands in a list.
+/// Holds a place in a list.
 template <class T>
 class listed {
  public:
@@ -124,14 +125,14 @@ class listed {
   std::vector<T*>& list_;
 };
 
-/// Is in get() for it.
+/// Marks a get() for the task.
 class getting {
  public:
   getting(actor& self, actor& target) : self_(self), target_(target) { target_.getters.push_back(&self_); }
   getting(getting const&) = delete;
   getting& operator=(getting const&) = delete;
   ~getting() {
-    target_.others_asked();  // notes it, as long as the reason is there
+    target_.others_asked();  // records the reason while it exists
     target_.getters.erase(std::find(target_.getters.begin(), target_.getters.end(), &self_));
   }
 
@@ -140,7 +141,7 @@ class getting {
   actor& target_;
 };
 
-/// Is in a shield.
+/// Marks a shield.
 class shielded {
  public:
   explicit shielded(actor& self) : self_(self) { self_.frames.emplace_back(); }

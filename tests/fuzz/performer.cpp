@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// What a task does by itself, and the scopes it opens.
+// The actions of a task alone, and the scopes that it opens.
 
 #include "performer.hpp"
 
@@ -36,7 +36,7 @@ void performer::body() {
   }
 }
 
-// False: the block ends.
+// Returns false if the block ends.
 bool performer::act() {
   static constexpr void (performer::*acts[])() = {&performer::sleep,
                                                   &performer::yield,
@@ -114,7 +114,7 @@ void performer::clean_up() {
   law(done, "a clean-up runs to its end");
 }
 
-// Suspends without a shield only where nothing can be thrown.
+// Suspends without a shield only if nothing can be thrown.
 void performer::slow_destructor() {
   struct slow {
     int const unwinding = std::uncaught_exceptions();
@@ -134,7 +134,7 @@ void performer::handle_cancellation() {
   try {
     body();
   } catch (fibers::cancelled_error const& error) {
-    if (choose(2) == 0) sleep();  // clean-up may suspend, and be cancelled
+    if (choose(2) == 0) sleep();  // clean-up may suspend, and may be cancelled
     if (choose(2) == 0) {
       try {
         throw;
@@ -224,13 +224,13 @@ void performer::shield() {
 
 namespace {
 
-/// A family, as long as it is there; its body is inside of it.
+/// A family while it exists. Its body runs inside.
 struct open_family : family {
   explicit open_family(actor& self) : family{self} {}
   ~open_family() {
     for (auto* child : children) {
       law(!child->handle || child->handle.done(), "a group has waited for all its children");
-      child->others_asked();  // notes it, as long as the reason is there
+      child->others_asked();  // records the reason while it exists
       child->parent = nullptr;
     }
   }
@@ -273,7 +273,7 @@ void performer::group() {
   }
 }
 
-// That in which it stands, or of which it is a child.
+// The enclosing family, or the one of which the task is a child.
 void performer::use_group() {
   auto& open = self_.frames.back().families;
   auto* const family = !open.empty() ? open.back() : self_.parent;
@@ -294,12 +294,12 @@ void performer::use_group() {
         child.handle = family->group->spawn([&p = play_, &child, t = tape_.cut()] { return p.perform(child, t); });
         family->children.push_back(&child);
       } catch (fibers::invalid_state_error const&) {
-        play_.actors().back().parent = nullptr;  // it goes down, or is over
+        play_.actors().back().parent = nullptr;  // the family is aborting, or has ended
       }
   }
 }
 
-// Callables, in a gather() or race().
+// Runs callables in a gather() or race().
 void performer::together() {
   if (play_.is_full()) return;
   open_family family(self_);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// What one task does, as its bytes say.
+// The actions of one task, as its bytes determine.
 
 #include <algorithm>
 #include <chrono>
@@ -15,7 +15,7 @@
 
 namespace fuzz {
 
-/// A task that somebody owns.
+/// A task with an owner.
 struct kid {
   kid(actor& a, fibers::task<int> t) : who(a), task(std::move(t)) {}
   kid(kid const&) = delete;
@@ -30,16 +30,16 @@ class performer {
  public:
   performer(play& p, actor& self, tape t) : play_(p), self_(self), tape_(t) {}
 
-  /// Acts, until the block or the bytes are over.
+  /// Acts until the block or the bytes end.
   void body();
 
-  // As a player of shared things:
+  // The interface of a player of shared things:
 
   unsigned choose(unsigned sides) { return tape_.choose(sides); }
   void meanwhile() { body(); }
 
-  /// Calls what suspends, for itself or for the end of others: if it is cancelled, there is a reason. In a shield
-  /// nobody waits for ever, since nobody could end that.
+  /// Calls a function that suspends, for its own purpose or for the end of other tasks. If it is cancelled, there must
+  /// be a reason. In a shield no wait is unlimited, since nothing could end it.
   template <class Call>
   auto wait(Call call, std::span<actor* const> others = {}) -> decltype(call()) {
     try {
@@ -57,7 +57,7 @@ class performer {
     }
   }
 
-  /// The same for something that tasks end with.
+  /// The same for a wait that other tasks end.
   template <class Call>
   auto wait_for_ends(std::vector<actor*> const& targets, Call call) {
     return wait(
@@ -114,8 +114,8 @@ class performer {
   play& play_;
   actor& self_;
   tape tape_;
-  int depth_ = 0;                   // of blocks
-  std::list<kid>* kids_ = nullptr;  // of the innermost
+  int depth_ = 0;                   // number of enclosing blocks
+  std::list<kid>* kids_ = nullptr;  // tasks of the innermost block
 };
 
 }  // namespace fuzz

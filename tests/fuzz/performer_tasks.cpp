@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// What a task does with other tasks.
+// The actions of a task on other tasks.
 
 #include <fibers/fibers.hpp>
 #include <optional>
@@ -32,7 +32,7 @@ kid::~kid() {
   law(gone.done(), "a task does not outlive its owner");
 }
 
-// A get(), and whether what comes of it fits.
+// Calls get(), and checks that its outcome is possible.
 template <class Get>
 void performer::fetch(actor& target, Get call) {
   bool const own = &target == &self_;
@@ -42,7 +42,7 @@ void performer::fetch(actor& target, Get call) {
       getting const here(self_, target);
       call();
     });
-  } catch (fibers::invalid_state_error const&) {  // they would wait for each other
+  } catch (fibers::invalid_state_error const&) {  // the tasks would wait for each other
     return;
   } catch (fibers::cancelled_error const&) {
     throw;
@@ -72,7 +72,7 @@ void performer::spawn() {
   }
 }
 
-// One that has a handle.
+// Chooses a task that has a handle.
 actor& performer::somebody() {
   auto const count = static_cast<unsigned>(play_.actors().size());
   auto& chosen = play_.actors()[choose(count)];
@@ -85,7 +85,7 @@ void performer::cancel() {
   play_.ask(target);
 }
 
-// Where it is known whose requests are counted.
+// Acts only if the source of the counted requests is known.
 void performer::uncancel() {
   auto const& outermost = self_.frames.front();
   if (self_.shielded() || !outermost.scopes.empty() || !outermost.families.empty()) return;
@@ -115,7 +115,7 @@ void performer::get() {
   fetch(target, [&] { target.handle.get(); });
 }
 
-// Passes nothing on.
+// Waits without forwarding.
 void performer::wait_for_one() {
   auto& target = somebody();
   auto const how = choose(4);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// A program as a whole: its tasks, what they share, and the referee.
+// A program as a whole: its tasks, their shared things, and the referee.
 
 #include <deque>
 #include <fibers/event.hpp>
@@ -17,15 +17,15 @@ namespace fuzz {
 using fibers::testing::counted_in;
 using fibers::testing::law;
 
-/// What tasks fail with.
+/// The error with which tasks fail.
 struct failure : std::runtime_error {
   failure() : runtime_error("failure") {}
 };
 
-/// A law was broken, and nothing can go on.
+/// A law was violated, and the program cannot continue.
 [[noreturn]] void give_up(char const* law);
 
-/// With FIBERS_TRACE: says what a task does; null: the referee.
+/// With FIBERS_TRACE, prints an action of a task; null: of the referee.
 void trace(actor const* who, std::string const& what);
 
 class play {
@@ -33,19 +33,19 @@ class play {
   play(tape& t, int& failed_parts)
       : things_([&](unsigned sides) { return t.choose(sides); }), script_(t), failed_parts_(failed_parts) {}
 
-  /// The referee, as main.
+  /// The referee. It runs as main.
   void run();
 
-  // For the tasks:
+  // The interface for tasks:
 
-  /// One more, that will have a task; `spawner` does not end before it.
+  /// Adds an actor, which will get a task; `spawner` does not end before it.
   actor& add(actor* spawner, family* parent = nullptr);
   bool is_full() const { return actors_.size() >= 100; }
 
   /// The body of a task.
   int perform(actor& self, tape t);
 
-  /// Asks its task to end.
+  /// Cancels its task.
   void ask(actor& target);
 
   std::deque<actor>& actors() { return actors_; }
@@ -61,7 +61,7 @@ class play {
   tape& script_;
   int& failed_parts_;
   fibers::event never_;
-  bool deadlocks_ = false;  // or sleeps, to see everything come to rest
+  bool deadlocks_ = false;  // otherwise it sleeps, until everything has come to rest
   std::deque<actor> actors_;
 };
 

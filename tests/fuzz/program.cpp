@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Bytes as a program of tasks: they spawn, cancel, wait for each other, open timeouts, shields and groups, and use what
-// they share. It runs in virtual time, and whatever it does, the laws hold. Each byte is a choice, each task has the
-// bytes it was given, and there are no loops: so a program ends.
+// Interprets bytes as a program of tasks: they spawn, cancel, wait for each other, open timeouts, shields and groups,
+// and use shared things. The program runs in virtual time, and the laws must hold in each. Each byte is a choice, each
+// task has the bytes that it was given, and there are no loops, so a program ends.
 //
-// The referee spawns the first tasks, looks at them when nothing can move any more, and then cancels whoever is left,
-// again and again, since tasks may swallow that. Nobody waits without a limit in a shield, so this comes to an end.
+// The referee spawns the first tasks, checks them when no task can proceed any more, and then cancels the remaining
+// ones, repeatedly, since tasks may swallow that. No task waits without a limit in a shield, so this terminates.
 //
-// FIBERS_TRACE=1 prints what the tasks do.
+// FIBERS_TRACE=1 prints the actions of the tasks.
 
 #include <algorithm>
 #include <cstdint>
@@ -111,7 +111,7 @@ void play::run() {
   }
 
   for (auto const move : moves) {
-    fibers::sleep_for(500ms);  // the others move at full seconds only
+    fibers::sleep_for(500ms);  // other tasks act at full seconds only
     look();
     fibers::sleep_for(500ms);
     if (move > 0 && actors_[move % actors_.size()].handle) {
@@ -137,7 +137,7 @@ void play::run() {
   things_.check_books();
 }
 
-// Until nothing can move any more.
+// Waits until no task can proceed any more.
 void play::rest() {
   if (deadlocks_) {
     try {

@@ -18,7 +18,7 @@ bool replay(std::filesystem::path const& path) {
   std::vector<char> const bytes(std::istreambuf_iterator<char>(file), {});
   if (!file) return false;
   std::printf("%s\n", path.c_str());
-  std::fflush(stdout);  // if this one ends the process, its name stands last
+  std::fflush(stdout);  // if this program ends the process, its name is the last output
   LLVMFuzzerTestOneInput(reinterpret_cast<std::uint8_t const*>(bytes.data()), bytes.size());
   return true;
 }

@@ -15,7 +15,7 @@ class tape {
 
   bool over() const { return bytes_.empty(); }
 
-  /// Less than `sides`; once it is over, 0.
+  /// Returns a number below `sides`; 0 at the end of the bytes.
   unsigned choose(unsigned sides) {
     if (sides < 2 || over()) return 0;
     unsigned const byte = bytes_.front();
@@ -23,9 +23,9 @@ class tape {
     return byte % sides;
   }
 
-  /// The next bytes, for somebody else.
+  /// Splits off the next bytes, for another task.
   tape cut() {
-    std::size_t const wanted = choose(64);  // takes a byte, before the rest is measured
+    std::size_t const wanted = choose(64);  // takes a byte before the rest is measured
     auto const size = std::min(wanted, bytes_.size());
     tape const part(bytes_.first(size));
     bytes_ = bytes_.subspan(size);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// gather() of callables: structured, so none outlives the statement.
+// gather() of callables is structured, so no callable outlives the statement.
 
 #include <fibers/gather.hpp>
 #include <fibers/shield.hpp>
@@ -34,7 +34,7 @@ namespace this_task = fibers::this_task;
 
 namespace {
 
-/// When cancelled, takes its time and then goes, or fails.
+/// When cancelled, cleans up for a while and then ends, or fails.
 auto slow_to_end(int seconds, char const* failure = nullptr) {
   return [seconds, failure]() -> int {
     try {
@@ -125,7 +125,7 @@ TEST_CASE_METHOD(virtual_time, "gather of callables: takes any range, also a sin
   run([&] {
     std::list<number_maker> const kept{sleeper(1), sleeper(2)};
     seen(text(gather(kept)));
-    seen(text(gather(kept)));  // copies were called
+    seen(text(gather(kept)));  // gather() called copies
     seen(text(gather(one_pass(4, sleeper))));
     seen(text(gather(return_exceptions, one_pass(3, sleeper))));
   });

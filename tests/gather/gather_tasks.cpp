@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// gather() of tasks and handles: asyncio's rules, under which the tasks go on whatever comes of the gathering.
+// gather() of tasks and handles follows asyncio: the tasks continue whatever happens to the call.
 
 #include <fibers/gather.hpp>
 #include <fibers/this_task.hpp>
@@ -172,7 +172,7 @@ TEST_CASE_METHOD(virtual_time, "gather: the first error is thrown at once, and t
     seen(std::to_string(good.cancelling()) + std::to_string(good.done()));
     seen(how([&] { return good.handle().get(); }));
     seen(how([&] { worse.wait(); }));
-    worse.cancel();  // who cancels does not care how it ended
+    worse.cancel();  // a cancel suppresses the report
   });
   CHECK(seen == "failed: no@1, 00@1, returned 3@3, returned@3");
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// gather() of tasks and handles, whose caller is cancelled: that is passed on to the tasks.
+// gather() of tasks and handles forwards a cancellation of its caller to the tasks.
 
 #include <fibers/gather.hpp>
 #include <fibers/shield.hpp>
@@ -28,7 +28,7 @@ namespace {
 
 task<int> sleeper(int seconds) { return spawn(fibers::testing::sleeper(seconds)); }
 
-/// Answers a cancel so: "swallows" it, "fails", or takes its time and goes.
+/// Answers a cancellation in this way: "swallows" it, "fails", or cleans up for a while and ends.
 task<int> answering(std::string answer, int seconds) {
   return spawn([answer, seconds] {
     try {

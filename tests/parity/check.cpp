@@ -15,9 +15,9 @@ namespace {
 
 namespace json = boost::json;
 
-// The arguments of each statement, a letter each; those after ? may be left out.
-//   n a name   l a list of names   v a value   i a whole number   t a time, or null   b a body   c clauses
-//   f a flag   k a kind of error   m what to wait for
+// The arguments of each statement, one letter each; those after ? are optional.
+//   n a name   l a list of names   v a value   i an integer   t a time, or null   b a body   c clauses
+//   f a flag   k a kind of error   m a mode of waiting
 std::map<std::string_view, std::string_view> const& arguments() {
   static std::map<std::string_view, std::string_view> const all = {
       {"log", "v"},          {"sleep", "i"},          {"yield", ""},         {"raise", "k"},      {"reraise", ""},
@@ -32,7 +32,7 @@ std::map<std::string_view, std::string_view> const& arguments() {
   return all;
 }
 
-// What is around a body, and with it allowed in there.
+// The context of a body, which determines what is allowed in it.
 struct place {
   std::string path;
   std::size_t depth = 0;

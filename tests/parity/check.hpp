@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// Can a scenario be played? Looked at as a whole beforehand, so that playing need not look: each statement is known,
-// has the arguments that it takes, and stands where it may.
+// Validates a whole scenario before it is played, so that the player need not check: each statement is known, has the
+// right arguments, and stands where it is allowed.
 
 #include <boost/json/value.hpp>
 #include <cstddef>
@@ -10,18 +10,18 @@
 
 namespace parity {
 
-/// Why not, and where: "main[2][1][0]: …".
+/// Says why a scenario cannot be played, and where: "main[2][1][0]: …".
 struct unplayable : std::runtime_error {
   using runtime_error::runtime_error;
 };
 
-/// How deep bodies may be nested.
+/// The limit for nested bodies.
 inline constexpr std::size_t deepest = 1000;
 
-/// Times and numbers up to this many milliseconds; twice as much still fits the clock.
+/// The limit for times and numbers, in milliseconds. Twice as much still fits the clock.
 inline constexpr std::int64_t latest = 4'000'000'000'000;
 
-/// Throws unplayable. Returns how deep its bodies are nested.
+/// Throws unplayable. Returns the depth to which bodies are nested.
 std::size_t check(boost::json::value const& scenario);
 
 }  // namespace parity

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Plays scenarios (SCENARIO.md) on this library, in virtual time, and prints what became of each of their tasks: small
-// concurrent programs as JSON, whose traces must equal those that asyncio gives.
+// Plays scenarios (SCENARIO.md) on this library, in virtual time, and prints their traces. Scenarios are small
+// concurrent programs in JSON. Their traces must equal those of asyncio.
 //
-//   player FILE…   each: one scenario, an array of them, or JSON Lines
-//   player -       JSON Lines on standard input; a trace is printed as soon as its line has come
+//   player FILE…   a file holds one scenario, an array of them, or JSON Lines
+//   player -       JSON Lines on standard input; a trace is printed as soon as its line has arrived
 //
-// One trace a line, in the order of the scenarios; {"name": …, "error": …} for one that cannot be played, and for a
-// line that is none.
+// Prints one trace per line, in the order of the scenarios; {"name": …, "error": …} for a scenario that cannot be
+// played, and for an invalid line.
 
 #include <algorithm>
 #include <boost/json.hpp>
@@ -25,14 +25,14 @@
 namespace parity {
 namespace {
 
-// In a task of its own, which is the only one that is told of a deadlock.
+// Runs in a task of its own, the only one that gets the deadlock error.
 void conduct(scenario& play) {
   auto& main = play.new_record();
   play.created(main, "main", fibers::spawn(task_body(play, main, play.text().at("main").as_array(), nullptr)).detach());
   try {
     main.task.wait();
     for (;;) {
-      // What was spawned at this instant begins first.
+      // Tasks that were spawned at this instant begin first.
       for (int i = 0; i < 3; ++i) fibers::this_task::yield();
       std::vector<fibers::task_handle<std::string>> left;
       for (auto const& each : play.records()) {
@@ -90,7 +90,7 @@ json::object play_or_say_why_not(json::value const& text) {
 
 json::value parse(std::string const& text, boost::system::error_code& failed) {
   json::parse_options options;
-  options.max_depth = 4 * deepest;  // a body, a statement, clauses
+  options.max_depth = 4 * deepest;  // JSON levels for each body: body, statement, clauses
   return json::parse(text, failed, {}, options);
 }
 
@@ -111,7 +111,7 @@ void play_lines(std::istream& lines) {
   }
 }
 
-// The whole, if it is one JSON value; else line by line.
+// Parses the whole text, if it is one JSON value; otherwise line by line.
 void play_file(std::istream& file) {
   std::string const text{std::istreambuf_iterator<char>(file), {}};
   boost::system::error_code failed;

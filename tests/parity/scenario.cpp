@@ -37,7 +37,7 @@ spelling spell(std::exception_ptr const& error) {
     for (auto const& leaf : group.leaves()) texts.push_back(spell(leaf).text);
     std::sort(texts.begin(), texts.end());
     return {"group(" + joined(texts) + ")", "group"};
-  } catch (fibers::invalid_state_error const&) {  // as a task that waits for itself
+  } catch (fibers::invalid_state_error const&) {  // thrown by a wait for the task itself
     return {"misuse", "error"};
   } catch (std::exception const& e) {
     throw unplayable(e.what());
@@ -136,7 +136,7 @@ void scenario::deadlock() {
   over_ = true;
 }
 
-// A cancelled task that waits for a condition goes on only with the lock, whose owner may wait for that task.
+// A cancelled task that waits for a condition continues only with the lock, whose owner may wait for that task.
 bool scenario::unwind() {
   for (auto& [name, lock] : locks_) {
     static_cast<void>(lock.try_lock());

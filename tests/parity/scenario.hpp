@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// A scenario while it is played: its tasks with their traces, and its locks, queues and the like.
+// A scenario while it is played: its tasks with their traces, and its primitives.
 
 #include <boost/json/object.hpp>
 #include <cstdint>
@@ -20,17 +20,17 @@ namespace parity {
 namespace json = boost::json;
 using milliseconds = std::chrono::milliseconds;
 
-/// What a scenario throws by hand: E1, E2, E3, misuse.
+/// An exception that a scenario throws itself: E1, E2, E3, misuse.
 struct scenario_error : std::runtime_error {
   using runtime_error::runtime_error;
 };
 
-/// What an error is called in a trace, and which handler takes it.
+/// Returns the name of an error in a trace, and the handler that catches it.
 struct spelling {
   std::string text;
   std::string handler;
 };
-/// Throws unplayable if it is nothing that a scenario can throw.
+/// Throws unplayable if a scenario cannot throw this.
 spelling spell(std::exception_ptr const& error);
 
 /// A value, as text.
@@ -41,12 +41,12 @@ std::string list(std::vector<std::string> const& texts);
 
 /// A task.
 struct record {
-  std::string name = {};  // in the trace
+  std::string name = {};  // its name in the trace
   std::vector<std::pair<std::int64_t, std::string>> events = {};
   std::string value = "none";  // what its body returned
   fibers::task_handle<std::string> task = {};
 
-  /// "=V" or "!ERR", once it has ended.
+  /// Returns "=V" or "!ERR" of a task that has ended.
   std::string outcome() const;
 };
 
@@ -55,18 +55,18 @@ class scenario {
   explicit scenario(json::object const& text) : text_(text) {}
 
   json::object const& text() const { return text_; }
-  /// In the order of creation.
+  /// All tasks in the order of their creation.
   std::deque<record>& records() { return records_; }
-  /// The task that was given this name last, or null.
+  /// Returns the latest task of that name, or null.
   record* find(std::string const& name) const;
 
   record& new_record();
-  /// The newest, of which no task came.
+  /// Removes the latest record, whose task was not created.
   void drop_record() { records_.pop_back(); }
-  /// From now on the task has a handle and a name, and its last event is traced when it ends.
+  /// Gives the task a handle and a name, and traces its last event when it ends.
   void created(record& self, std::string const& name, fibers::task_handle<std::string> task);
 
-  // Made when first named.
+  // Primitives are created when they are first named.
   fibers::mutex& lock(std::string const& name) { return locks_[name]; }
   fibers::event& event(std::string const& name) { return events_[name]; }
   fibers::condition_variable& condition(std::string const& name) { return conditions_[name]; }
@@ -76,21 +76,22 @@ class scenario {
 
   void trace(record& self, std::string event);
 
-  /// Counts a statement. Throws once all is over, and if there are so many that there seems to be no end.
+  /// Counts a statement. Throws after the end, and if the number indicates an endless scenario.
   void step();
 
-  /// Over: nothing is traced any more, and tasks leave their bodies as soon as they run.
+  /// Ended: nothing is traced any more, and tasks leave their bodies as soon as they run.
   bool over() const { return over_; }
   void deadlock();
-  /// After a deadlock. Cancels all tasks, and lets those go on that wait for a lock; true if all have ended.
+  /// After a deadlock, cancels all tasks, and releases locks so that waiting tasks continue. Returns true if all have
+  /// ended.
   bool unwind();
   bool in_deadlock() const { return deadlock_; }
-  /// Why it cannot be played after all; empty: it can.
+  /// The reason why it cannot be played after all; empty if it can.
   std::string const& problem() const { return problem_; }
 
  private:
   std::int64_t size(char const* kind, std::string const& name, std::int64_t otherwise) const;
-  /// Tells all tasks to end, and traces no more.
+  /// Cancels all tasks, and stops tracing.
   void give_up(std::string why);
 
   json::object const& text_;

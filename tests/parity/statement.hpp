@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// A statement of the language with what is around it. The statements themselves are functions, in a file for each kind,
-// and each carries out its statement with the library's own means.
+// A statement of the language with its context. The statements themselves are functions, in a file for each kind. Each
+// executes its statement with the library's own functions.
 
 #include <boost/json/array.hpp>
 #include <cstdint>
@@ -27,7 +27,7 @@ struct surroundings {
   std::map<std::string, std::unique_lock<fibers::mutex>*> held = {};
 };
 
-/// How a body was left, if not by an error: by `return` with a value, or at its end.
+/// How a body was left without an error: by `return` with a value, or at its end.
 using returned = std::optional<std::string>;
 
 returned play_body(json::array const& body, surroundings const& around);
@@ -39,7 +39,7 @@ class statement {
   surroundings const& around() const { return around_; }
   scenario& play() const { return around_.play; }
 
-  // The arguments; what they are was looked at before.
+  // The arguments, whose types were validated before.
   bool has(std::size_t i) const { return i < words_.size() && !words_[i].is_null(); }
   std::string word(std::size_t i) const { return std::string(words_[i].as_string()); }
   std::string text(std::size_t i) const { return text_of(words_[i]); }
@@ -57,7 +57,7 @@ class statement {
   std::string tag() const { return word(0) + ":" + word(1); }
   void trace(std::string event) const { play().trace(around_.self, std::move(event)); }
 
-  /// A wait: what it throws is traced.
+  /// Performs a wait, and traces what it throws.
   template <class F>
   auto waiting(std::string const& as, F wait) const -> decltype(wait()) {
     try {
@@ -68,7 +68,7 @@ class statement {
     }
   }
 
-  /// A block: however it is left, event(error) says what to trace.
+  /// Executes a block. However it is left, event(error) returns what to trace.
   template <class Block, class Event>
   returned leaving(Block block, Event event) const {
     returned result;

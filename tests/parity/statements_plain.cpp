@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// What a task does by itself: waiting, throwing, handling, repeating.
+// Statements that concern the task alone: waiting, throwing, handling, repeating.
 
 #include <algorithm>
 #include <boost/json.hpp>
@@ -68,7 +68,7 @@ json::array const* handler_of(json::object const& clauses, std::string const& ki
   return found != nullptr ? &found->as_array() : nullptr;
 }
 
-// The clause is carried out outside of the catch block, so that the task can wait in there as anywhere.
+// The clause is executed outside the catch block, so that the task can wait in it as anywhere.
 returned try_handlers(statement const& s, json::object const& clauses) {
   std::exception_ptr error;
   try {

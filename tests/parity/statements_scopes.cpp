@@ -79,7 +79,7 @@ returned start(statement const& s) {
   fibers::task_handle<std::string> task;
   try {
     task = group->spawn(task_body(s.play(), self, s.array(2), group));
-  } catch (fibers::invalid_state_error const&) {  // it is aborting
+  } catch (fibers::invalid_state_error const&) {  // the group is aborting
     s.play().drop_record();
   }
   if (!task) s.misuse("start:" + s.word(1));

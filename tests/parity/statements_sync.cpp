@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Locks, events, queues and their like.
+// Locks, events, queues and similar primitives.
 
 #include <algorithm>
 #include <boost/json.hpp>
@@ -33,7 +33,7 @@ returned lock(statement const& s) {
   inside.held[s.word(1)] = &held;
   return holding(s, inside, [&] {
     if (s.play().over()) {
-      held.release();  // it may have been unlocked already
+      held.release();  // the lock may have been released already
     } else {
       held.unlock();
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// What a task does with others.
+// Statements that concern other tasks.
 
 #include <algorithm>
 #include <boost/json.hpp>

@@ -25,7 +25,7 @@ stack_pool& pool() {
   return stacks;
 }
 
-// Runs a body in steps: go_on() until the body calls stop() or ends.
+// Runs a body in steps: go_on() runs it until the body calls stop() or ends.
 class fiber {
  public:
   explicit fiber(std::function<void(fiber&)> body) : body_(std::move(body)), memory_(pool().allocate()) {
@@ -58,7 +58,7 @@ class fiber {
   bool over_ = false;
 };
 
-// Catches an exception, stops in the handler, and says what `throw;` throws there.
+// Catches an exception, suspends in the handler, and returns what `throw;` throws there.
 std::function<void(fiber&)> rethrows_after_stop(std::string name, texts& log) {
   return [name = std::move(name), &log](fiber& self) {
     try {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// A profiler or a debugger unwinds the stack from wherever a fiber is, also in the middle of a switch.
+// A profiler or a debugger unwinds the stack wherever a fiber is, also in the middle of a switch.
 
 #include <signal.h>
 #include <sys/time.h>
@@ -27,7 +27,7 @@ using fibers::testing::in_child;
 #define FIBERS_TEST_NEEDS_SIGNALS_AT_ONCE static_cast<void>(0)
 #endif
 
-// The compiler's runtime: the unwind information for an instruction, or null.
+// Function of the compiler's runtime: returns the unwind information for an instruction, or null.
 struct bases_of_unwind_information {
   void* text;
   void* data;
@@ -38,7 +38,7 @@ extern "C" void const* _Unwind_Find_FDE(void*, bases_of_unwind_information*);
 namespace {
 
 #if defined(__x86_64__)
-// From here on a SIGTRAP after each instruction, or none any more.
+// Enables or disables a SIGTRAP after each instruction.
 [[gnu::always_inline]] inline void single_step(bool on) {
   asm volatile("" : : "r"(__builtin_frame_address(0)));  // so that these instructions, too, lead to the callers
   if (on) {
@@ -53,7 +53,7 @@ namespace {
 void single_step(bool) {}
 #endif
 
-// Frames that a walk must come to. Called by pointers, so that the compiler neither inlines nor copies them.
+// Frames that a walk must reach. They are called by pointers, so that the compiler neither inlines nor copies them.
 void yields_here(int times, bool stepped) {
   if (stepped) single_step(true);
   for (int i = 0; i < times; ++i) fibers::this_task::yield();
@@ -63,7 +63,7 @@ void (*volatile yields)(int times, bool stepped) = &yields_here;
 
 void runs_here(void (*body)()) {
   fibers::run([body] { body(); });
-  asm volatile("");  // no tail call
+  asm volatile("");  // prevents a tail call
 }
 void (*volatile runs)(void (*body)()) = &runs_here;
 
@@ -72,7 +72,7 @@ std::uintptr_t address_of(F* function) {
   return reinterpret_cast<std::uintptr_t>(function);
 }
 
-// What a signal handler has seen.
+// The observations of a signal handler.
 volatile long walks = 0, whole = 0, without_information = 0, lost = 0;
 volatile std::uintptr_t first_lost = 0;
 
@@ -114,7 +114,7 @@ void check_step(int, siginfo_t*, void* state) {
   bool const covered = _Unwind_Find_FDE(reinterpret_cast<void*>(at), &bases) != nullptr;
   if (walk_stack().whole) {
     whole = whole + 1;
-  } else if (!covered) {  // Boost.Context's jump: the walk ends there
+  } else if (!covered) {  // in Boost.Context's jump, where the walk ends
     without_information = without_information + 1;
   } else {
     lost = lost + 1;
@@ -130,8 +130,8 @@ TEST_CASE("context: unwind information leads to the callers at every instruction
     handle(SIGTRAP, check_step);
     runs([] {
       auto other = fibers::spawn([] { yields(400, false); });
-      yields(200, false);  // what is bound at first use is bound
-      yields(100, true);   // more than a turn of the loop
+      yields(200, false);  // resolves lazily bound symbols
+      yields(100, true);   // covers more than a turn of the loop
       other.get();
     });
     auto const text =

@@ -17,7 +17,7 @@ namespace {
 
 using note = inbox_entry::note;
 
-// Sleeps for real, and counts.
+// Sleeps for real, and counts its calls.
 struct counting_parker final : fibers::detail::parker {
   void park(time_point deadline) override {
     ++parks;
@@ -91,13 +91,14 @@ TEST_CASE("inbox: only a sleeping reader is unparked, and a reader with entries 
   CHECK(parker.unparks == 0);
   box.sleep(time_point::max());
   CHECK(parker.parks == 0);
-  CHECK(parker.polls == 2);  // what the parker looks after has its turn instead
+  CHECK(parker.polls == 2);  // the parker polls instead
   drain(box);
-  CHECK(box.empty());  // a drain answers the ring, too
+  CHECK(box.empty());  // a drain also consumes the ring
 }
 
 TEST_CASE("inbox: no post of any thread is lost or missed by the reader, asleep or awake") {
-  auto const posters = GENERATE(std::size_t{1}, std::size_t{3});  // with one, nobody else wakes the loop by chance
+  // With one poster, no other thread wakes the loop by chance.
+  auto const posters = GENERATE(std::size_t{1}, std::size_t{3});
   counting_parker parker;
   inbox box(parker);
   std::atomic<bool> stop = false;
@@ -105,14 +106,14 @@ TEST_CASE("inbox: no post of any thread is lost or missed by the reader, asleep 
   std::vector<fibers::detail::thread_parker> read(posters);
   std::vector<std::thread> threads;
   for (std::size_t i = 0; i < posters; ++i) {
-    threads.emplace_back([&, i] {  // posts anew whenever it was read
+    threads.emplace_back([&, i] {  // posts again whenever the entry was read
       while (!stop) {
         box.post(entries[i], note::wake, nothing);
         read[i].park(time_point::max());
       }
     });
   }
-  // Until posts have met the loop both asleep and awake, often. A lost one hangs.
+  // Repeats until posts have often met the loop both asleep and awake. A lost post would hang.
   for (int reads = 0, awake = 0; reads < 1000 || parker.unparks < 20 || awake < 20;) {
     auto const parks = parker.parks.load();
     for (int delay = reads % 200 * 100; delay > 0; --delay) asm volatile("");

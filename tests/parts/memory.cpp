@@ -51,7 +51,7 @@ TEST_CASE("memory: an exception of a watch reaches the allocating code, and noth
   watch.fails_at = 2;
   auto const one = std::make_unique<object>();
   CHECK_THROWS_AS(std::make_unique<object>(), std::bad_alloc);
-  if (!fibers::testing::sanitized) {  // they end the program
+  if (!fibers::testing::sanitized) {  // sanitizers end the program
     CHECK_THROWS_AS((std::vector<int, allocator<int>>(static_cast<std::size_t>(-1) / 8)), std::exception);
   }
   CHECK(watch.outstanding() == 1);

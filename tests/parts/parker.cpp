@@ -51,7 +51,7 @@ TEST_CASE("parker: sleeps until the deadline, and uses no processor time meanwhi
   parker.park(start + 50ms);
   auto const used = cpu() - cpu_start;
   auto const passed = std::chrono::steady_clock::now() - start;
-  CHECK(passed >= 50ms);  // nobody unparks it here
+  CHECK(passed >= 50ms);  // no thread unparks it here
   CHECK(used < passed / 5);
 }
 
@@ -79,7 +79,7 @@ TEST_CASE("parker: a signal handler may unpark") {
   thread_parker parker;
   woken_by_signal = &parker;
   auto const old = std::signal(SIGUSR1, [](int) { woken_by_signal->unpark(); });
-  std::thread other([] { std::raise(SIGUSR1); });  // on its own thread
+  std::thread other([] { std::raise(SIGUSR1); });  // the signal arrives on that thread
   parker.park(time_point::max());
   other.join();
   std::signal(SIGUSR1, old);

@@ -23,7 +23,7 @@ void on_threads(int count, F function) {
 
 TEST_CASE("spinlock: one thread at a time owns it, and sees the writes of the previous owner") {
   spinlock lock;
-  int count = 0;  // an ordinary one: only the lock keeps it whole
+  int count = 0;  // not atomic: only the lock protects it
   on_threads(3, [&] {
     for (int i = 0; i < 20'000; ++i) {
       std::scoped_lock const guard(lock);
@@ -78,7 +78,7 @@ TEST_CASE("reference_count: of several threads exactly one is last, and sees the
       object->written[next++] = 1;
       if (!object->count.remove()) return;
       ++last;
-      for (int const each : object->written) sum += each;  // no lock
+      for (int const each : object->written) sum += each;  // without a lock
     });
     REQUIRE(last == 1);
     REQUIRE(sum == owners);

@@ -230,7 +230,7 @@ TEST_CASE("stack_overflow: a handler set later stays, and may continue to call o
     int status = 0;
     ::wait(&status);
     if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGABRT) ::_exit(1);
-    write_to(forbidden_page());  // passed on to the default action, and not in a circle
+    write_to(forbidden_page());  // forwarded to the default action, and not in a cycle
   });
   CHECK(end.by(SIGSEGV));
   CHECK_THAT(end.text, ContainsSubstring("task 'parse'"));

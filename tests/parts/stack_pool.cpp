@@ -46,7 +46,7 @@ constexpr std::size_t kibibyte = 1024;
 auto const page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
 constexpr std::size_t guard = 64 * kibibyte;
 
-// Has the kernel write there, so that finding a guard is no fault.
+// Makes the kernel write there, so that finding a guard causes no fault.
 bool writable(std::byte* address) { return ::uname(reinterpret_cast<utsname*>(address)) == 0 || errno != EFAULT; }
 
 bool mapped(std::byte* page_start) {
@@ -78,7 +78,7 @@ std::size_t address_space() {
   return pages * page;
 }
 
-// `count` idle stacks, each of which was used.
+// Returns `count` idle stacks, each of which was used.
 std::vector<stack> used_and_released(stack_pool& pool, std::size_t count) {
   auto stacks = allocate(pool, count);
   for (auto s : stacks) s.top[-1] = s.bottom[0] = std::byte{1};
@@ -90,7 +90,7 @@ std::size_t with_memory(std::vector<stack> const& stacks) {
   return static_cast<std::size_t>(std::count_if(stacks.begin(), stacks.end(), has_memory));
 }
 
-// A whole round. False: nothing is left for later ones.
+// Performs a whole round. Returns false if nothing is left for later rounds.
 bool trim(stack_pool& pool) {
   pool.begin_trim();
   return pool.trim(std::chrono::steady_clock::time_point::max()) != trim_left::nothing;
@@ -213,7 +213,7 @@ TEST_CASE("stack_pool: a failed allocation changes nothing") {
   rlimit before{};
   REQUIRE(::getrlimit(RLIMIT_AS, &before) == 0);
   auto low = before;
-  low.rlim_cur = address_space() + 96 * 1024 * kibibyte;  // room for one
+  low.rlim_cur = address_space() + 96 * 1024 * kibibyte;  // room for one stack
   REQUIRE(::setrlimit(RLIMIT_AS, &low) == 0);
   auto const first = pool.allocate();
   std::string thrown;
@@ -242,7 +242,7 @@ TEST_CASE("stack_pool: trim releases memory that was idle since the last trim, h
   auto const kind = GENERATE(from_range(kinds()));
   stack_pool pool(64 * kibibyte, kind);
   auto const stacks = used_and_released(pool, 8);
-  CHECK(trim(pool));  // they were in use a moment ago
+  CHECK(trim(pool));  // the stacks were in use a moment ago
   CHECK(with_memory(stacks) == 8);
   for (auto const left : {4u, 2u, 1u}) {
     CHECK(trim(pool));
@@ -271,7 +271,7 @@ TEST_CASE("stack_pool: trim skips stacks that were in use since the last trim") 
     trim(pool);
   }
   CHECK(with_memory(stacks) == 6);
-  CHECK_FALSE(has_memory(stacks[0]));  // the two released first lay at the bottom all the time
+  CHECK_FALSE(has_memory(stacks[0]));  // the two released first were at the bottom all the time
   CHECK_FALSE(has_memory(stacks[1]));
 }
 
@@ -281,7 +281,7 @@ TEST_CASE("stack_pool: trim does not release twice, unless the stack was used ag
   while (trim(pool)) {
   }
   REQUIRE(with_memory(stacks) == 0);
-  // The kernel writes into an idle stack, so that no sanitizer minds; Valgrind looks at the kernel, too.
+  // The kernel writes into an idle stack, which no sanitizer reports; Valgrind checks the kernel, too.
 #ifdef FIBERS_VALGRIND
   VALGRIND_MAKE_MEM_UNDEFINED(stacks[0].bottom, 1);
 #endif
@@ -369,7 +369,7 @@ TEST_CASE("stack_pool: an abandoned pool leaves slabs mapped that hold stacks in
   auto const kept = stacks[65];
   kept.bottom[0] = kept.top[-1] = std::byte{1};
   CHECK_FALSE(writable(kept.bottom - 1));
-  CHECK(mapped(stacks[64].bottom));  // of the same slab
+  CHECK(mapped(stacks[64].bottom));  // it is in the same slab
   CHECK_FALSE(mapped(stacks[0].bottom));
   CHECK_FALSE(mapped(stacks[129].bottom));
 }
@@ -378,7 +378,7 @@ TEST_CASE("stack_pool: an abandoned pool leaves slabs mapped that hold stacks in
 TEST_CASE("stack_pool: the address sanitizer detects the use of an idle stack, and accepts a reused one") {
   stack_pool pool(64 * kibibyte);
   auto const s = pool.allocate();
-  __asan_poison_memory_region(s.top - 64, 32);  // a frame that was never returned from
+  __asan_poison_memory_region(s.top - 64, 32);  // a frame that never returned
   pool.release(s);
   CHECK(__asan_region_is_poisoned(s.bottom, 1) != nullptr);
   CHECK(pool.allocate().bottom == s.bottom);

@@ -59,11 +59,11 @@ TEST_CASE("timer_queue: timers with equal deadlines fire in the order in which t
   numbered late(9, fired), a(1, fired), b(2, fired), c(3, fired);
   timer_queue queue;
   queue.add(a, at(10));
-  queue.add(late, at(20));  // so that b and c go into the middle
+  queue.add(late, at(20));  // so that b and c are inserted in the middle
   queue.add(b, at(10));
   queue.add(c, at(10));
   queue.remove(a);
-  queue.add(a, at(10));  // armed anew: now the last of them
+  queue.add(a, at(10));  // armed again: now the last of them
   queue.fire_due(at(20));
   CHECK(fired == std::vector{2, 3, 1, 9});
 }
@@ -102,7 +102,7 @@ TEST_CASE("timer_queue: any order of arming, disarming and firing agrees with a 
   timers.reserve(60);
   for (int i = 0; i < 60; ++i) timers.emplace_back(i, fired);
   timer_queue queue;
-  std::vector<numbered*> model;  // sorted by time; equals in the order of arming
+  std::vector<numbered*> model;  // sorted by time; equal times in the order of arming
   for (int now = 0, step = 0; step < 20'000; ++step) {
     auto& timer = timers[random() % timers.size()];
     if (random() % 8 == 0) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
 // Random programs in virtual time: tasks that put, get, acquire, lock, wait, time out and are cancelled. Whatever they
-// do, nothing may be lost or doubled, and once nothing moves any more, nobody may wait for a thing that is free.
+// do, nothing may be lost or duplicated, and once no task can proceed, no task may wait for a free primitive.
 //
 // FIBERS_SEED=7 repeats the program of one seed, FIBERS_SEEDS=10000 sets how many are run.
 
@@ -25,7 +25,7 @@ namespace this_task = fibers::this_task;
 
 namespace {
 
-/// splitmix64: small, and neighbouring seeds have nothing in common.
+/// splitmix64: small, and neighbouring seeds are uncorrelated.
 class dice {
  public:
   explicit dice(std::uint64_t seed) : state_(seed) {}
@@ -40,7 +40,7 @@ class dice {
   std::uint64_t state_;
 };
 
-/// A task as the things see it.
+/// A task, as shared_things sees it.
 class player {
  public:
   explicit player(std::uint64_t seed) : chance_(seed) {}
@@ -61,7 +61,7 @@ class player {
   dice chance_;
 };
 
-/// One program: what it shares, and the tasks.
+/// One program: its shared things and its tasks.
 class program {
  public:
   explicit program(std::uint64_t seed)
@@ -71,12 +71,12 @@ class program {
     unsigned const workers = 2 + chance_(7);
     for (unsigned i = 0; i < workers; ++i) tasks_.push_back(fibers::spawn([this, i] { work(player(seed_ * 64 + i)); }));
     for (int i = 0; i < 15; ++i) {
-      sleep_for(500ms);  // the others move at full seconds only
+      sleep_for(500ms);  // other tasks act at full seconds only
       things_.check_at_rest();
       sleep_for(500ms);
       tasks_[chance_(workers)].cancel();
     }
-    sleep_for(1h);  // all that will ever move has moved
+    sleep_for(1h);  // no task can proceed after this
     things_.check_at_rest();
     things_.check_given_back();
     over_ = true;
@@ -107,7 +107,7 @@ class program {
 
   void step(player& self) {
     if (self.choose(6) == 0) {
-      tasks_[self.choose(static_cast<unsigned>(tasks_.size()))].cancel();  // perhaps oneself
+      tasks_[self.choose(static_cast<unsigned>(tasks_.size()))].cancel();  // perhaps this task itself
     } else {
       things_.step(self);
     }
@@ -117,7 +117,7 @@ class program {
   dice chance_;
   fibers::testing::shared_things things_;
   bool over_ = false;
-  std::vector<fibers::task<void>> tasks_;  // the last member: they use the others
+  std::vector<fibers::task<void>> tasks_;  // the last member: tasks use the others
 };
 
 std::uint64_t number_of(char const* variable, std::uint64_t otherwise) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// A task destroys a primitive as soon as its header allows, while on other threads a call that woke it has not
-// returned, and a waiter of another loop is being woken, cancelled or timed out. The sanitizers see what is touched too
-// late; here it is counted that each wait ended.
+// A task destroys a primitive as soon as its header allows it, while on other threads a call that woke the task has not
+// returned, and a waiter of another loop is being woken, cancelled or timed out. The sanitizers detect accesses after
+// the destruction; the test counts that each wait ended.
 
 #include <atomic>
 #include <cstring>
@@ -25,7 +25,7 @@ namespace this_task = fibers::this_task;
 
 namespace {
 
-// What memory looks like that is used for something else.
+// Pattern for memory that is reused.
 template <class T>
 struct poison {
   void operator()(T* object) const {
@@ -37,7 +37,7 @@ struct poison {
 template <class T>
 using owned = std::unique_ptr<T, poison<T>>;
 
-/// A thread with a loop that calls what it is given, once for each tell().
+/// A thread with a loop that makes the given call, once for each tell().
 class helper_loop {
  public:
   explicit helper_loop(std::function<void()> act)

@@ -2,9 +2,9 @@
 
 // Primitives that tasks of several threads' loops share, with the real clock.
 //
-// A race here has three parties on three threads: a task that waits, a loop that gives what it waits for, and a loop
-// that cancels it. It is repeated until each of them has won, and each time what was given must be with the task, or
-// still there.
+// A race here has three parties on three threads: a task that waits, a loop that ends the wait, and a loop that cancels
+// it. It is repeated until each of the two has won. Each time the handed-over object must be with the task, or still
+// there.
 
 #include <atomic>
 #include <fibers/barrier.hpp>
@@ -41,7 +41,7 @@ namespace this_task = fibers::this_task;
 
 namespace {
 
-/// A thread with a loop, which does something when it is told to.
+/// A thread with a loop, which makes a call on request.
 class rival {
  public:
   explicit rival(std::function<void()> act)
@@ -71,7 +71,7 @@ class rival {
   std::thread thread_;
 };
 
-/// Counts those who are inside.
+/// Counts tasks inside a block.
 class presence {
  public:
   explicit presence(std::atomic<int>& count) : count_(count) { ++count; }
@@ -85,8 +85,9 @@ class presence {
 
 using endings = std::set<std::string>;
 
-/// Who waits, who gives, what becomes of it; until the task was `got` and `cancelled`. take() may say how it got it.
-/// conserved(got) looks at what is left, once nobody moves any more, and puts everything back to the beginning.
+/// A waiting task, a releasing one, and the check of the outcome; repeated until the task was both `got` and
+/// `cancelled`. take() may report how it completed. conserved(got) checks what is left after all tasks have stopped,
+/// and restores the initial state.
 template <class Take>
 bool race(Take take, std::function<void()> give, std::function<bool(std::string const&)> conserved,
           endings const& wanted = {"got", "cancelled"}) {
@@ -106,7 +107,7 @@ bool race(Take take, std::function<void()> give, std::function<bool(std::string 
         }
       });
       target = task.handle();
-      for (unsigned i = 0; i < round % 3; ++i) this_task::yield();  // it begins now, or later
+      for (unsigned i = 0; i < round % 3; ++i) this_task::yield();  // the task begins at once, or later
       (round % 2 == 0 ? giver : canceller).tell();
       for (unsigned i = 0; i < round / 2 % 7; ++i) std::this_thread::yield();
       (round % 2 == 0 ? canceller : giver).tell();
@@ -147,7 +148,7 @@ TEST_CASE("threads: a putter races its cancellation") {
       },
       [&] { q.get(); },
       [&](std::string const& ending) {
-        // Nobody has put: the one who gets still waits, or there is room now.
+        // No item was put: the getter still waits, or there is room now.
         if (ending == "cancelled") q.put(std::make_unique<int>(2));
         return true;
       }));
@@ -232,7 +233,7 @@ TEST_CASE("threads: an event that is set wakes its waiters") {
 
 TEST_CASE("threads: a latch at zero wakes its waiters") {
   auto l = std::make_unique<fibers::latch>(1);
-  std::vector<std::unique_ptr<fibers::latch>> old;  // the last to count down may still be there
+  std::vector<std::unique_ptr<fibers::latch>> old;  // the last count_down() may still be running
   CHECK(race([&] { l->wait(); }, [&] { l->count_down(); },
              [&](std::string const&) {
                l->wait();
@@ -277,7 +278,7 @@ TEST_CASE("threads: a task cancelled at a barrier has not arrived, and a task th
                if (ending == "cancelled") number += b.arrive_and_wait();
                return b.waiting() == 0;
              }));
-  CHECK(number == meetings);  // of each meeting one is 1, the other 0
+  CHECK(number == meetings);  // in each meeting one task has index 1, the other 0
 }
 
 TEST_CASE("threads: a time limit races the releasing task") {

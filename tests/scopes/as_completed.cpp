@@ -129,7 +129,7 @@ TEST_CASE_METHOD(virtual_time, "as_completed: after the limit next() throws, and
     for (int i = 0; i < 3; ++i) seen(how([&] { return ends.next()->name(); }).substr(0, 17));
     seen(std::to_string(tasks[1].cancelling()) + std::to_string(this_task::cancelling()));
     sleep_for(3s);
-    seen(how([&] { return ends.next()->name(); }).substr(0, 17));  // that one has ended, if late
+    seen(how([&] { return ends.next()->name(); }).substr(0, 17));  // it has ended, though late
     seen(how([&] { return ends.next()->name(); }).substr(0, 17));
     tasks[2].wait();
     seen(how([&] { return ends.next()->name(); }));
@@ -203,7 +203,7 @@ TEST_CASE_METHOD(virtual_time, "as_completed: a task that was promised to a wait
     auto const first = spawn([&] { seen("first " + name(ends.next())); });
     auto const second = spawn([&] {
       sleep_for(1s);
-      this_task::yield();  // first has what it waits for, and has not run yet
+      this_task::yield();  // the wait of the first has completed, and its task has not run yet
       seen("second " + name(ends.next()));
     });
     first.wait();
@@ -285,7 +285,7 @@ TEST_CASE_METHOD(virtual_time, "as_completed: a pending request is thrown though
     seen(how([&] { ends.next(); }));
     seen(name(ends.next()));
     this_task::cancel("mine");
-    seen(how([&] { ends.next(); }));  // also when there is nothing more
+    seen(how([&] { ends.next(); }));  // also if there are no more tasks
   });
   CHECK(seen == "cancelled: mine@1, s1@1, cancelled: mine@1");
 }
@@ -341,7 +341,7 @@ TEST_CASE_METHOD(virtual_time, "as_completed: keeps no result after it has retur
     auto completed = as_completed(tasks);
     for (auto& each : tasks) each.detach();
     sleep_for(2500ms);
-    for (int i = 1; i <= 4; ++i) {  // two have ended before they are asked for, two are waited for
+    for (int i = 1; i <= 4; ++i) {  // two have ended before next(), the calls wait for the other two
       completed.next();
       seen(std::to_string(counted::alive) + " kept");
     }

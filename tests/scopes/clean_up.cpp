@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Whatever scopes a clean-up enters and leaves, it is cut short only by a further request from outside (R19).
+// Whatever scopes a clean-up enters and leaves, only a further request from outside interrupts it.
 
 #include <fibers/fibers.hpp>
 #include <functional>
@@ -23,8 +23,8 @@ namespace this_task = fibers::this_task;
 
 namespace {
 
-// A random clean-up: scopes in scopes, each of which ends by a request of its own, or normally, and each of which the
-// clean-up expects. What it does not expect, a cancellation, leaves it.
+// A random clean-up: nested scopes, each of which ends by a request of its own, or normally. The clean-up expects these
+// ends. A cancellation is not expected, and leaves it.
 class clean_up {
  public:
   explicit clean_up(unsigned seed) : random_(seed) {}
@@ -33,12 +33,12 @@ class clean_up {
     switch (depth == 0 ? 0 : pick(14)) {
       case 0:
         return sleep_for(1ms * pick(3));
-      case 1:  // a limit that passes
+      case 1:  // a limit that expires
         fibers::move_on_after(1ms * pick(3), [&] { steps(depth), sleep_for(1h); });
         return;
       case 2:
         return expect_timeout([&] { fibers::with_timeout(1ms * pick(3), [&] { steps(depth), sleep_for(1h); }); });
-      case 3:  // a limit that does not pass
+      case 3:  // a limit that does not expire
         fibers::move_on_after(1h, [&] { steps(depth); });
         return;
       case 4:  // a group whose child fails
@@ -53,7 +53,7 @@ class clean_up {
         } catch (fibers::exception_group const&) {
         }
         return;
-      case 5:  // one that is stopped
+      case 5:  // a group that is stopped
         fibers::with_task_group([&](fibers::task_group& group) {
           group.spawn([&] {
             sleep_for(1ms * pick(2));
@@ -62,7 +62,7 @@ class clean_up {
           sleep_for(1h);
         });
         return;
-      case 6:  // one that stops itself, and perhaps does not wait any more
+      case 6:  // a group that its child stops, perhaps without a further wait
         fibers::with_task_group([&](fibers::task_group& group) {
           group.stop();
           if (pick(2) == 0) sleep_for(1h);
@@ -89,7 +89,7 @@ class clean_up {
           fibers::wait_for(task, 1ms * pick(3));
         });
       case 12:  // a destructor, on the normal path
-      case 13:  // and while an exception unwinds the stack
+      case 13:  // and during unwinding
         try {
           at_exit const leaves{[&, on_normal_path = pick(2) == 0] {
             // No exception may leave a destructor; on the normal path a further request would.
@@ -123,7 +123,7 @@ struct outcome {
   int count = 0;             // of cancelling(), at the end
 };
 
-// Cancels a task once, whose handler cleans up; and once more at a time within, if there is one.
+// Cancels a task once, whose handler cleans up; and, if a time is given, once more at that time of the clean-up.
 outcome try_out(unsigned seed, std::optional<fibers::duration> again) {
   outcome result;
   auto task = spawn([&] {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// The first to end decides; nobody is left behind.
+// The first callable that ends decides, and all others have ended when race() returns.
 
 #include <fibers/queue.hpp>
 #include <fibers/race.hpp>
@@ -30,7 +30,7 @@ namespace this_task = fibers::this_task;
 
 namespace {
 
-/// When cancelled, takes its time and then goes, or fails, or returns a result after all.
+/// When cancelled, cleans up for a while and then ends, fails, or returns a result.
 auto slow_to_end(int seconds, std::string answer = "goes") {
   return [seconds, answer, object = counted()]() -> int {
     try {
@@ -95,7 +95,7 @@ TEST_CASE_METHOD(virtual_time, "race: if two end at one instant, the first is th
           },
           [&] {
             sleep_for(1s);
-            seen("second");  // its wait was over as well
+            seen("second");  // its wait had completed as well
             return 20;
           });
     }));
@@ -285,7 +285,7 @@ TEST_CASE_METHOD(virtual_time, "race: if cancelled, an error of clean-up is not 
     seen(how([&] { return caller.get(); }));
   });
   CHECK(seen == "cancelled: enough@3");
-  CHECK(unfetched.size() == 1);  // it comes out here, since the cancellation comes out there
+  CHECK(unfetched.size() == 1);  // it is reported, since the cancellation is thrown
   unfetched.clear();
 }
 
@@ -327,7 +327,7 @@ TEST_CASE_METHOD(virtual_time, "race: if cancelled at the winner's instant, noth
   run([&] {
     task<void> caller;
     auto const canceller = spawn([&] {
-      if (!cancel_first) this_task::yield(), this_task::yield();  // the racer's timer is older
+      if (!cancel_first) this_task::yield(), this_task::yield();  // the timer of the callable is older
       sleep_for(1s);
       caller.cancel("now");
     });
@@ -338,7 +338,7 @@ TEST_CASE_METHOD(virtual_time, "race: if cancelled at the winner's instant, noth
     });
     seen(how([&] { caller.get(); }));
   });
-  // Two requests that meet before they are delivered are one, with the message of the outer one.
+  // Two requests that meet before delivery are thrown as one, with the message of the outer one.
   CHECK(seen == "returned 1@1, cancelled: now@1");
 }
 
@@ -361,7 +361,7 @@ TEST_CASE_METHOD(virtual_time, "race: a timeout around it may expire before and 
     seen(std::to_string(this_task::cancelling()));
     seen(how([] { return fibers::with_timeout(2s, [] { return race(sleeper(1), slow_to_end(5)); }); }));
     seen(std::to_string(this_task::cancelling()));
-    seen(how([] { sleep_for(1s); }));  // the timeout's request is gone with it
+    seen(how([] { sleep_for(1s); }));  // the timeout's request was withdrawn with it
   });
   CHECK(seen == "failed: timed out@2, 0@2, returned 1@8, 0@8, returned@9");
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Every scope inside every other one, ended in every way at every moment. What must hold, whatever the two scopes are:
-// nothing is left running, every request that a scope made is taken back, and it takes exactly the time that the
-// clean-up needs, or what a shield protects.
+// Every scope inside every other one, ended in every way at every moment. Whatever the two scopes are: no task is left
+// running, every request that a scope made is withdrawn, and the end takes exactly the time of the clean-up and of
+// shielded work.
 //
 //   time 0..4 ms   four steps of work
 //        4..5 ms   clean-up, which also follows when the work is broken off
@@ -44,13 +44,13 @@ using body = std::function<void()>;
 constexpr duration never = 1h;
 constexpr duration work_ends = 4ms;
 constexpr duration all_ends = 5ms;
-constexpr duration step = 500us;  // on each suspension point, and between them
+constexpr duration step = 500us;  // at each suspension point, and between them
 
 struct scope {
   char const* name;
   bool own_task;      // its body runs in the calling task
-  bool shields;       // its body is not touched by requests from outside of it
-  bool has_siblings;  // others run beside the body
+  bool shields;       // requests from outside do not affect its body
+  bool has_siblings;  // other callables run beside the body
   void (*enter)(body const& inside, body const& sibling);
 };
 
@@ -62,7 +62,7 @@ std::array const scopes = {
     scope{"with_shield", true, true, false, [](body const& inside, body const&) { fibers::with_shield(inside); }},
     scope{"shield(task)", false, false, false,
           [](body const& inside, body const&) {
-            auto task = spawn(inside);  // its owner ends it, if the wait is cut short
+            auto task = spawn(inside);  // its owner cancels it if the wait is interrupted
             fibers::shield(task);
           }},
     scope{"with_task_group", false, false, true,
@@ -93,7 +93,7 @@ std::array const scopes = {
           }},
 };
 
-// The work at the heart of it.
+// The innermost work.
 void work() {
   counted const running;
   fibers::cleanup_guard const clean_up([] { sleep_for(1ms); });
@@ -120,7 +120,7 @@ std::string kind_of(std::string const& end) {
   return end;
 }
 
-// Runs `subject` as a task while `others` is done to it, and says how that ended and when.
+// Runs `subject` as a task while `others` acts on it. Returns how the task ended and when.
 template <class Others>
 std::string try_out(body const& subject, Others others) {
   auto const begin = fibers::clock::now();
@@ -130,7 +130,7 @@ std::string try_out(body const& subject, Others others) {
   auto const task = spawn([&] {
     end = kind_of(how([&] {
       subject();
-      this_task::checkpoint();  // what was held back comes out here
+      this_task::checkpoint();  // delivers a request that was pending
     }));
     asked = this_task::cancelling();
     ended = fibers::clock::now();
@@ -146,7 +146,7 @@ bool keeps(scope const& s) {
 
 duration broken_off(bool shielded, duration when) { return shielded ? all_ends : std::min(when, work_ends) + 1ms; }
 
-// All pairs, as a list of what is not as expected.
+// Tests all pairs, and returns the list of mismatches.
 class pairs : public virtual_time {
  protected:
   template <class Try>
@@ -208,7 +208,7 @@ TEST_CASE_METHOD(pairs, "scopes: each in each, cancelled twice, is left once it 
       sleep_for(step);
       task.cancel();  // its clean-up is shielded
     });
-    if (when + step == all_ends) {  // the second request comes at the end
+    if (when + step == all_ends) {  // the second request arrives at the end
       ++tried;
       return;
     }
@@ -223,8 +223,9 @@ TEST_CASE_METHOD(pairs, "scopes: each in each, cancelled twice, is left once it 
 TEST_CASE_METHOD(pairs, "scopes: each in each, timed out at each moment, is left once it is clean") {
   each_pair([&](scope const& outer, scope const& inner, duration when) {
     auto const is = try_out([&, when] { fibers::with_timeout(when, nest(outer, inner)); }, [](auto const&) {});
-    // What a shield holds back has no effect if the block does not wait any more after it. The same holds for the
-    // clean-up on the normal path. A scope that keeps results returns them if its tasks were not interrupted.
+    // A request that a shield keeps pending has no effect if the block does not wait any more after the shield. The
+    // same holds for clean-up on the normal path. A scope that keeps results returns them if its tasks were not
+    // interrupted.
     bool const same_task = outer.own_task && inner.own_task;
     bool const kept = keeps(outer) && keeps(inner) && (same_task ? when > work_ends : when >= work_ends);
     bool const held = outer.shields || (inner.shields && keeps(outer)) || kept;
@@ -253,7 +254,7 @@ TEST_CASE_METHOD(pairs, "scopes: each in each, when a sibling of the inner one f
     }
     auto const is = try_out([&] { outer.enter([&] { inner.enter(work, nothing); }, [when] { fail_after(when); }); },
                             [](auto const&) {});
-    bool const too_late = when > all_ends && std::string(outer.name) == "race";  // does not wait for that
+    bool const too_late = when > all_ends && std::string(outer.name) == "race";  // race() does not wait for that
     auto const time = when > all_ends ? when : broken_off(inner.shields, when);
     compare(outer, inner, when, is, too_late ? result("returned", 0, all_ends) : result("failed", 0, time));
   });

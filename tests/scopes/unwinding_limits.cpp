@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Every scope with a request of its own, and every wait with a limit, in a destructor: on the normal path and while an
-// exception unwinds the stack, alone and nested, with and without a request from outside.
+// Every scope with a request of its own, and every wait with a limit, in a destructor: on the normal path and during
+// unwinding, alone and nested, with and without a request from outside.
 
 #include <array>
 #include <fibers/fibers.hpp>
@@ -28,8 +28,8 @@ constexpr auto limit = 1s;
 
 struct scope {
   char const* name;
-  std::function<void()> enter;  // ends after `limit` by itself
-  char const* end;              // how
+  std::function<void()> enter;  // ends by itself after `limit`
+  char const* end;              // in this way
 };
 
 [[noreturn]] void fail_after_limit() {
@@ -131,7 +131,7 @@ std::vector<scope> const scopes{
 
 enum class outside { nothing, before, meanwhile };
 
-// Enters the scope in a destructor, and says how that ended and when; then how the task's next wait ended.
+// Enters the scope in a destructor. Returns how that ended and when, and how the task's next wait ended.
 std::string try_out(std::function<void()> const& enter, bool unwinding, outside request) {
   std::string seen;
   auto const begin = fibers::clock::now();
@@ -193,7 +193,7 @@ TEST_CASE_METHOD(virtual_time, "limits: each ends its body inside another one du
     });
     std::string const after = request == outside::nothing ? "@1 returned@2 " : "@1 cancelled@1 ";
     CHECK(inside == end + after);
-    // What ends normally in the shield is followed by a wait, which the outer limit then ends.
+    // A scope that ends normally in the shield is followed by a wait, which the outer limit then ends.
     CHECK(around == (std::string(end) == "returned" ? "failed: timed out" : end) + after);
   }
 }

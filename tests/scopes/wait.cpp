@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Waiting for several tasks without taking part in their fate.
+// wait() waits for several tasks and does not affect them.
 
 #include <fibers/shield.hpp>
 #include <fibers/this_task.hpp>
@@ -27,7 +27,7 @@ namespace this_task = fibers::this_task;
 
 namespace {
 
-/// Sleeps so long and returns, or, told so, fails or ends cancelled.
+/// Sleeps, and then returns, fails or ends cancelled.
 task<void> sleeper(std::string const& name, fibers::duration length, std::string const& end = "returns") {
   return spawn(name, [length, end] {
     sleep_for(length);
@@ -55,7 +55,7 @@ std::vector<task<void>> three() {
 
 }  // namespace
 
-// --- what ends it ---
+// --- conditions ---
 
 TEST_CASE_METHOD(virtual_time, "wait: for all returns when the last is done, and a second call returns without delay",
                  "[WAIT-01]") {
@@ -176,7 +176,7 @@ TEST_CASE_METHOD(virtual_time, "wait: a task that ends exactly at the limit is d
   CHECK(seen == "done a, pending@2");
 }
 
-// --- what it takes ---
+// --- arguments ---
 
 TEST_CASE_METHOD(virtual_time, "wait: a task given twice counts once", "[WAIT-02]") {
   run([&] {
@@ -217,7 +217,7 @@ TEST_CASE_METHOD(virtual_time, "wait: takes any range of tasks or handles, also 
     seen(names(fibers::wait(one_pass(3, [&](int i) { return tasks[static_cast<std::size_t>(i)].handle(); }))));
 
     auto lazily = one_pass(2, [](int n) { return sleeper("s" + std::to_string(n), std::chrono::seconds(n)); });
-    seen(names(fibers::wait(lazily)));  // a task<> that nobody keeps is its loop's
+    seen(names(fibers::wait(lazily)));  // a task<> without an owner belongs to its loop
   });
   CHECK(seen == "done b, pending a c@1, done a b c, pending@3, done s0 s1, pending@4");
 }
@@ -305,7 +305,7 @@ TEST_CASE_METHOD(virtual_time, "wait: for tasks that can never end is a deadlock
   CHECK(seen == "deadlock@0, returned@1");
 }
 
-// --- what is left ---
+// --- leaks ---
 
 TEST_CASE_METHOD(virtual_time, "wait: leaves nothing on tasks that are pending, and no timer", "[WAIT-14]") {
   run([&] {
@@ -316,7 +316,7 @@ TEST_CASE_METHOD(virtual_time, "wait: leaves nothing on tasks that are pending, 
     auto waiter = spawn([&] { fibers::wait(tasks, return_when::first_completed, 99s); });
     this_task::yield();
     waiter.cancel_and_wait();
-    slow.wait();  // would tell whoever still stood there
+    slow.wait();  // would wake any waiter that is still in the list
     seen("slow is done");
     try {
       sleep_for(fibers::no_timeout);
@@ -346,7 +346,7 @@ namespace {
 
 static_assert(std::is_same_v<task<>, task<void>>);
 
-/// Sleeps, and takes two seconds to clean up when cancelled.
+/// Sleeps, and cleans up for two seconds when cancelled.
 std::vector<task<void>> slow_to_end(int count) {
   std::vector<task<void>> tasks;
   for (int i = 0; i < count; ++i) {

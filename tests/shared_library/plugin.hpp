@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// What the tests of shared libraries and their plugins share. Each side compiles it with its own visibility, and the
-// inline functions have internal linkage, so that each side has its own.
+// Common parts of the tests of shared libraries and their plugins. Each side compiles this with its own visibility, and
+// the inline functions have internal linkage, so that each side has its own.
 
 #include <boost/asio/io_context.hpp>
 #include <exception>
@@ -65,11 +65,11 @@ std::string name_of_caught(F f) {
 
 }  // namespace
 
-/// What the plugin with Asio offers, from its function "functions".
+/// The interface of the plugin with Asio, returned by its function "functions".
 struct plugin_functions {
   void (*throw_by_name)(std::string const& name);
   std::string (*name_of_caught)(void (*f)(std::string const&), std::string const& name);
   boost::asio::io_context& (*io_context)();
-  void (*wait_in_a_parallel_group)();  // for a minute
+  void (*wait_in_a_parallel_group)();  // waits for a minute
   void (*run_a_loop)();                // with an io_context
 };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// A program and its plugins, which hide their symbols and are loaded with RTLD_LOCAL: types and loops are the same in
-// all of them, and a plugin that was closed leaves nothing behind.
+// A program and its plugins, which hide their symbols and are loaded with RTLD_LOCAL: they share exception types and
+// loops, and a closed plugin leaves nothing behind.
 
 #include <dlfcn.h>
 
@@ -36,7 +36,7 @@ class plugin {
     return reinterpret_cast<Function*>(::dlsym(library_, name));
   }
 
-  /// Is it no longer in memory then?
+  /// Closes the plugin. Returns whether it is no longer in memory.
   bool close() {
     if (library_ != nullptr) ::dlclose(std::exchange(library_, nullptr));
     return ::dlopen(path_, RTLD_NOW | RTLD_NOLOAD) == nullptr;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// with_shield(): requests from outside wait until it is over; what is asked for inside works as ever.
+// with_shield() keeps requests from outside pending until it ends; requests made inside work as usual.
 
 #include <fibers/shield.hpp>
 #include <fibers/task_group.hpp>
@@ -30,7 +30,7 @@ namespace this_task = fibers::this_task;
 
 namespace {
 
-// Runs `body` as a task that is cancelled after so long, and waits for it.
+// Runs `body` as a task that is cancelled after the given time, and waits for it.
 template <class F>
 void cancel_after(fibers::duration time, F body) {
   auto const task = spawn(body);
@@ -210,7 +210,7 @@ TEST_CASE_METHOD(virtual_time,
                        : "first@3, second@5, returned, asked 1@6, cancelled@6"));
 }
 
-// --- what it returns and throws ---
+// --- results and errors ---
 
 TEST_CASE_METHOD(virtual_time, "shield: returns what its body returns") {
   int number = 0;

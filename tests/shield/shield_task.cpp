@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// shield(): waits for a task that does not notice what becomes of who waits.
+// shield() waits for a task that is not affected when the caller is cancelled.
 
 #include <fibers/gather.hpp>
 #include <fibers/shield.hpp>
@@ -46,7 +46,7 @@ TEST_CASE_METHOD(virtual_time, "shield(task): returns the result of the task", "
   run([&] {
     auto owned = spawn([] { return std::make_unique<int>(5); });
     seen(std::to_string(*shield(owned)));
-    seen(how([&] { shield(owned); }).substr(0, 33));  // was moved out, as by get()
+    seen(how([&] { shield(owned); }).substr(0, 33));  // the result was moved out, as by get()
     auto same = spawn([&]() -> int& { return number; });
     seen(&shield(same) == &number ? "the same" : "another");
     auto const shared = spawn([] { return five_after(1s); });
@@ -164,7 +164,7 @@ TEST_CASE_METHOD(virtual_time,
       seen(ends([&] { return shield(child); }));
       seen(ends([] { this_task::checkpoint(); }));
     });
-    child.on_done([&] { waiting.cancel("late"); });  // it is ready by then
+    child.on_done([&] { waiting.cancel("late"); });  // the waiting task is ready by then
     waiting.wait();
   });
   CHECK(seen == "returned 5, asked 1@1, cancelled: late, asked 1@1");
@@ -182,7 +182,7 @@ TEST_CASE_METHOD(virtual_time, "shield(task): of two in a row in clean-up, a req
         sleep_for(9s);
       } catch (cancelled_error const&) {
         seen(ends([&] { shield(child); }));
-        shield(child);  // nobody asks any more
+        shield(child);  // no cancellation is left
         throw;
       }
     });
@@ -196,7 +196,7 @@ TEST_CASE_METHOD(virtual_time, "shield(task): of two in a row in clean-up, a req
   CHECK(seen == "cancelled: second, asked 2@2, saved@3, cancelled@3");
 }
 
-// --- what nobody fetched ---
+// --- unfetched errors ---
 
 TEST_CASE_METHOD(virtual_time, "shield(task): after the caller has left, an error of the task is reported, once",
                  "[SH-07][SH-08][TRAP-11]") {

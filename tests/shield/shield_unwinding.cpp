@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Clean-up that suspends in a destructor: while an exception unwinds the stack, and on the normal path (R10).
+// Clean-up that suspends in a destructor: during unwinding, and on the normal path.
 
 #include <exception>
 #include <fibers/shield.hpp>
@@ -145,7 +145,7 @@ TEST_CASE_METHOD(virtual_time, "unwinding: deeper, in a destructor that a shield
           with_shield(1s, [&] {
             at_exit const inner{[&] {
               seen(in_flight());
-              seen(ends([] { sleep_for(3s); }));  // held
+              seen(ends([] { sleep_for(3s); }));  // is shielded
               seen(ends([] { with_shield(1s, [] { sleep_for(9s); }); }));
             }};
             throw std::runtime_error("inner");

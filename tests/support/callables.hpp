@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// For tests of what takes callables, or tasks of them.
+// For tests of functions that take callables, or tasks of them.
 
 #include <chrono>
 #include <fibers/this_task.hpp>

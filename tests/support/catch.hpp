@@ -2,7 +2,7 @@
 
 #pragma once
 
-// Catch2, version 3 or 2, with version 3's names.
+// Catch2 version 2 or 3, with the names of version 3.
 
 #if __has_include(<catch2/catch_all.hpp>)
 
@@ -19,7 +19,7 @@ inline auto ContainsSubstring(std::string const& text) { return Contains(text); 
 }  // namespace Matchers
 }  // namespace Catch
 
-// Version 2 cannot skip: the test passes, and says why it did nothing.
+// Version 2 cannot skip: the test passes, and prints why it did nothing.
 #define SKIP(message)             \
   do {                            \
     WARN("skipped: " << message); \

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// Runs code in a child process: for what ends a process, writes on stderr, or changes it for good.
+// Runs code in a child process: code that ends the process, writes to stderr, or changes the process for good.
 
 #include <sys/wait.h>
 #include <unistd.h>
@@ -19,13 +19,13 @@ namespace fibers::testing {
 
 struct death {
   int status = 0;
-  std::string text = {};  // what it wrote on stderr
+  std::string text = {};  // its output on stderr
 
   bool by(int signal) const { return WIFSIGNALED(status) && WTERMSIG(status) == signal; }
   bool with(int code) const { return WIFEXITED(status) && WEXITSTATUS(status) == code; }
 };
 
-/// In the child signals do what they do by default. It exits with 0 if the body returns, with 99 if it throws.
+/// In the child all signals have their default actions. It exits with 0 if the body returns, with 99 if it throws.
 template <class F>
 death in_child(F body) {
   int ends[2];
@@ -34,7 +34,7 @@ death in_child(F body) {
   REQUIRE(child >= 0);
   if (child == 0) {
 #ifdef FIBERS_VALGRIND
-    VALGRIND_DISABLE_ERROR_REPORTING;  // what is wrong here is what is tried; it would change the exit status
+    VALGRIND_DISABLE_ERROR_REPORTING;  // faults are intended here, and reports would change the exit status
 #endif
     for (int const signal : {SIGSEGV, SIGBUS, SIGABRT, SIGINT, SIGTERM}) ::signal(signal, SIG_DFL);
     ::dup2(ends[1], STDERR_FILENO);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// What tests of the test kit share.
+// Support for tests of the test kit.
 
 #include <cstdlib>
 #include <fibers/testing/failure.hpp>
@@ -9,7 +9,7 @@
 
 namespace fibers::testing {
 
-/// What a sweep or an exploration has found; empty if nothing.
+/// Returns the failure that a sweep or an exploration has found; empty if none.
 template <class Sweep>
 std::string found(Sweep sweep) {
   try {
@@ -20,7 +20,7 @@ std::string found(Sweep sweep) {
   }
 }
 
-/// Sets a variable of the environment while it lives.
+/// Sets an environment variable until its destruction.
 class environment {
  public:
   environment(char const* name, std::string const& value) : name_(name) { ::setenv(name, value.c_str(), 1); }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// For tests of task groups: children that fail, and children that take their time to end.
+// For tests of task groups: children that fail, and children that clean up for a while.
 
 #include <chrono>
 #include <fibers/clock.hpp>
@@ -18,10 +18,10 @@ struct refusal : std::runtime_error {
 
 [[noreturn]] inline void fail(std::string const& text) { throw refusal(text); }
 
-/// How many requests to cancel the running task counts.
+/// Returns the count of cancellation requests of the running task.
 inline std::string count() { return std::to_string(this_task::cancelling()); }
 
-/// Sleeps, and takes its time to clean up.
+/// Sleeps, and cleans up for a while.
 inline void slow_to_end(duration clean_up) {
   try {
     sleep_for(std::chrono::seconds(99));

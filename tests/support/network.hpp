@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// What tests of input and output stand on: loopback only, in real time, and nothing is left open at the end.
+// Support for tests of input and output: on loopback only, in real time, and nothing is left open at the end.
 
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/io_context.hpp>
@@ -26,13 +26,13 @@ namespace asio = boost::asio;
 using asio::ip::tcp;
 using local = asio::local::stream_protocol;
 
-/// How many descriptors this process has open.
+/// Returns the number of open descriptors of this process.
 inline std::ptrdiff_t open_descriptors() {
   return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), std::filesystem::directory_iterator());
 }
 
-/// A test case whose tasks may use the network. At its end no descriptor and no object that is counted is left, and no
-/// exception that nobody fetched and the case did not expect.
+/// A test case whose tasks may use the network. At its end no descriptor and no counted object is left, and no
+/// exception that was neither fetched nor expected.
 class network {
  public:
   network() = default;
@@ -65,7 +65,7 @@ class network {
   std::ptrdiff_t const descriptors_before_ = open_descriptors();
 };
 
-/// Two ends of a connection, on the running loop's io_context.
+/// Both ends of a connection, on the running loop's io_context.
 struct both_ends {
   both_ends() { asio::local::connect_pair(near, far); }
   local::socket near{io_context()}, far{io_context()};
@@ -83,7 +83,7 @@ struct both_tcp_ends {
   tcp::socket near{io_context()}, far{io_context()};
 };
 
-/// All that there is to read until the other end closes.
+/// Reads everything until the other end closes.
 template <class Socket>
 std::string read_to_end(Socket& socket) {
   std::string text;
@@ -93,7 +93,7 @@ std::string read_to_end(Socket& socket) {
   return error == asio::error::eof ? text : text + " then " + error.message();
 }
 
-/// A text whose every piece is recognized: neither lost nor doubled.
+/// A text in which each piece is recognizable, so that a lost or duplicated piece is detected.
 inline std::string numbered(std::size_t size) {
   std::string text;
   for (int i = 0; text.size() < size; ++i) text += std::to_string(i) + ' ';

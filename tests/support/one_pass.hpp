@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// A range to go through once, of what is made on the way: make(0), make(1) and so on.
-// (clang 14 does not take the views of <ranges>.)
+// A single-pass range of elements that are created during iteration: make(0), make(1) and so on. (clang 14 does not
+// accept the views of <ranges>.)
 
 #include <cstddef>
 #include <iterator>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// What the tests of queues have in common: tasks that put or get once, and say how that ended.
+// Common parts of the tests of queues: tasks that put or get once, and record how that ended.
 
 #include <fibers/queue.hpp>
 #include <fibers/task.hpp>
@@ -26,7 +26,7 @@ class queue_case : public virtual_time {
     return spawn([this, &q] { seen("join " + how([&] { q.join(); })); });
   }
 
-  /// "2 full", and what lies in it: "2 full: 7 8". Takes it out.
+  /// Takes all items out. Returns the state and the items: "2 full: 7 8".
   template <class Queue>
   void see_all(Queue& q) {
     auto text = std::to_string(q.size()) + (q.empty() ? " empty" : "") + (q.full() ? " full" : "");

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// What tests of tasks stand on: virtual time, a record of what happened when, and a look at what is left at the end.
+// Support for tests of tasks: virtual time, a record of events with their times, and a check of what is left at the
+// end.
 
 #include <fibers/run.hpp>
 #include <fibers/task_local.hpp>
@@ -22,11 +23,12 @@
 
 namespace fibers::testing {
 
-/// Fewer of them, then: the thread sanitizer serves 8,128 fibers, the address sanitizer needs five times the mappings,
-/// and under Valgrind all takes thirty times as long.
+/// Reduces a number: the thread sanitizer supports 8,128 fibers, the address sanitizer needs five times the mappings,
+/// and Valgrind is thirty times as slow.
 inline constexpr bool sanitized = FIBERS_TESTING_SANITIZED != 0;
 
-/// What happened, in order, each with the running loop's time in seconds: "starts@0, is cancelled@2.5". One thread.
+/// The record of events, in order, each with the running loop's time in seconds: "starts@0, is cancelled@2.5". For one
+/// thread.
 class record {
  public:
   void operator()(std::string_view what) {
@@ -44,7 +46,7 @@ class record {
   std::string text_;
 };
 
-/// How a call ended: "returned", "returned 5", "cancelled", "cancelled: too slow", "failed: no such file".
+/// Returns how a call ended: "returned", "returned 5", "cancelled", "cancelled: too slow", "failed: no such file".
 template <class F>
 std::string how(F&& call) {
   try {
@@ -63,7 +65,7 @@ std::string how(F&& call) {
   }
 }
 
-/// Counts those that are alive, on one thread.
+/// Counts its living instances, on one thread.
 struct counted {
   counted() noexcept { ++alive; }
   counted(counted const&) noexcept { ++alive; }
@@ -72,8 +74,8 @@ struct counted {
   static inline int alive = 0;
 };
 
-/// A test case whose tasks run in virtual time, which begins at 0. At its end nothing is left: no task, no object that
-/// is counted, and no exception that nobody fetched and the case did not expect.
+/// A test case whose tasks run in virtual time, which begins at 0. At its end nothing is left: no task, no counted
+/// object, and no exception that was neither fetched nor expected.
 class virtual_time {
  public:
   virtual_time() = default;
@@ -105,7 +107,8 @@ class virtual_time {
     return o;
   }
 
-  /// In how many runs was a task spawned that is not gone by now? Each inherits a mark, and has it as long as it lives.
+  /// Returns in how many runs a task was spawned that still exists. Each task inherits a mark, and keeps it until its
+  /// destruction.
   std::size_t tasks_left() const {
     std::size_t count = 0;
     for (auto const& mark : marks_) count += mark.expired() ? 0 : 1;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// For tests of scopes: how a block ended, and whether it left its task as it found it.
+// For tests of scopes: how a block ended, and whether it left its task unchanged.
 
 #include <fibers/clock.hpp>
 #include <fibers/this_task.hpp>
@@ -12,8 +12,8 @@
 
 namespace fibers::testing {
 
-/// As how(), but "timed out" for a timeout_error, whose text names places; and ", asked n" if the running task then has
-/// a count of requests.
+/// Like how(), but "timed out" for a timeout_error, whose text contains call sites; with ", asked n" if the running
+/// task then has a count of n requests.
 template <class F>
 std::string ends(F&& call) {
   auto text = how(call);
@@ -27,7 +27,7 @@ inline time_point at(duration since_the_start) { return time_point(since_the_sta
 
 inline std::string expired(timeout_scope const& scope) { return scope.expired() ? "expired" : "not expired"; }
 
-/// Calls it on the way out.
+/// Calls its callable in the destructor.
 template <class F>
 struct at_exit {
   F function;

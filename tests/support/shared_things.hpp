@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// What the tasks of a random program share: queues, permits, locks, a condition, a barrier, an event; and the books
-// that are kept of them. Whatever the tasks do, and whoever cancels them, nothing may be lost or doubled, and once
-// nothing moves any more, nobody may wait for a thing that is free.
+// The things that the tasks of a random program share: queues, permits, locks, a condition, a barrier, an event; and
+// the accounts of them. Whatever the tasks do, and whichever of them are cancelled, nothing may be lost or duplicated,
+// and once no task can proceed, no task may wait for a free primitive.
 
 #include <algorithm>
 #include <cstddef>
@@ -25,17 +25,17 @@
 
 namespace fibers::testing {
 
-/// Laws that were broken in this program.
+/// The laws that this program violated.
 inline std::vector<std::string> broken;
 
 inline void law(bool holds, char const* what) {
   if (!holds) broken.emplace_back(what);
 }
 
-/// What happened in all programs: a test in which nothing does proves nothing.
+/// Statistics of all programs: a test in which nothing happens proves nothing.
 inline std::map<std::string, int> happened;
 
-/// Counts those who are somewhere.
+/// Counts tasks inside a block.
 class counted_in {
  public:
   explicit counted_in(int& count) : count_(++count) {}
@@ -47,7 +47,7 @@ class counted_in {
   int& count_;
 };
 
-/// Stands in a line, with what it wants; in the order in which they came.
+/// Holds a place in a FIFO list, with the wanted amount.
 template <class Wish>
 class in_line {
  public:
@@ -73,12 +73,12 @@ struct parcel {
   int id;  // 0: moved from
 };
 
-// Who uses the things is a player:
+// The user of the things is a player:
 //   choose(n)    a number below n
-//   wait(call)   calls what suspends, and returns what that returns
-//   meanwhile()  does something, while it holds a thing
+//   wait(call)   calls a function that suspends, and returns its result
+//   meanwhile()  acts while it holds a thing
 
-/// A queue and its books.
+/// A queue and its account.
 template <class Queue>
 struct shop {
   explicit shop(std::size_t capacity) : queue(capacity) {}
@@ -175,11 +175,11 @@ class shared_things {
         parties_(1 + static_cast<int>(choose(3))),
         meeting_(parties_),
         passed_(static_cast<std::size_t>(parties_)) {
-    // Few kinds in one program, so that its tasks get into each other's way.
+    // A program has few kinds, so that its tasks compete.
     for (auto count = 1 + choose(3); count > 0; --count) kinds_.push_back(choose(9));
   }
 
-  /// Does something with one of them.
+  /// Performs a step on one of the things.
   template <class Player>
   void step(Player& player) {
     switch (kinds_[player.choose(static_cast<unsigned>(kinds_.size()))]) {
@@ -204,7 +204,7 @@ class shared_things {
     }
   }
 
-  /// Between two moments at which anything moves.
+  /// Checks the laws between two moments at which tasks act.
   void check_at_rest() {
     first_.check_at_rest();
     last_.check_at_rest();
@@ -228,10 +228,10 @@ class shared_things {
     law(event_waiters_ == 0 || !event_.is_set(), "nobody waits for what has happened");
   }
 
-  /// Nobody who holds a thing waits any more.
+  /// Checks the laws that hold when no task that holds a thing waits any more.
   void check_given_back() { law(held_ + owners_ + writers_ + readers_ == 0, "what is held is given back"); }
 
-  /// All tasks have ended.
+  /// Checks the laws that hold when all tasks have ended.
   void check_books() {
     first_.check_books();
     last_.check_books();
@@ -419,7 +419,7 @@ class shared_things {
   int const permits_;
   semaphore free_;
   int held_ = 0;
-  std::list<int> acquirers_;  // how many each wants
+  std::list<int> acquirers_;  // the amount that each wants
   fibers::mutex mutex_;
   int owners_ = 0, lockers_ = 0;
   fibers::shared_mutex shared_;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// A body that must stand anything: cancelled at each point and in each pair of points, out of time, out of memory, and
-// in any order of its tasks.
+// Sweeps a body in every way: cancelled at each point and in each pair of points, timed out, with failing allocations,
+// and in any order of its tasks.
 
 #include <fibers/testing.hpp>
 

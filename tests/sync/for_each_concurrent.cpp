@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Many at a time, but not all.
+// Several calls at a time, up to a limit.
 
 #include <fibers/for_each_concurrent.hpp>
 #include <fibers/this_task.hpp>

@@ -76,7 +76,7 @@ TEST_CASE_METHOD(get_any_case, "get_any: leaves the wait lists of the other queu
     auto t = taker("t", a, b), u = getter(a, "u");
     this_task::yield();
     b.put(1);
-    a.put(2);  // passes t over, which has not run yet
+    a.put(2);  // skips t, which has not run yet
     u.get();
     a.put(3);
     see_all(a);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Costs that must not grow with how many there are: what was quadratic once. Each is measured in processor time with
-// few and with fifty times as many; a cost in proportion to their number would be fifty times as high.
-// benchmarks/growth.cpp prints such a table for everything.
+// Costs that must not grow with the number of objects: all of these were quadratic once. Each is measured in processor
+// time with few objects and with fifty times as many; a cost in proportion to their number would be fifty times as
+// high. benchmarks/growth.cpp prints such a table for all operations.
 
 #include <time.h>
 
@@ -25,7 +25,8 @@ double processor_time() {
   return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
 }
 
-/// How many times as much an operation costs when there are fifty times as many. `measure(n)` returns seconds.
+/// Returns the ratio of the cost of an operation with fifty times as many objects to that with few. `measure(n)`
+/// returns seconds.
 template <class F>
 double growth(F measure) {
   auto const cost = [&](int n) {
@@ -46,7 +47,7 @@ double seconds(F body) {
   return processor_time() - begin;
 }
 
-// Caches account for 2 to 3.
+// Cache misses account for a factor of 2 to 3.
 constexpr double at_most = 15;
 
 }  // namespace

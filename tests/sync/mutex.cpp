@@ -21,7 +21,7 @@ namespace this_task = fibers::this_task;
 namespace {
 class mutex_case : public virtual_time {
  protected:
-  // Locks, says so, holds it for a second.
+  // Locks the mutex, records that, and holds it for a second.
   auto locker(mutex& m, std::string name) {
     return spawn([this, &m, name] {
       std::lock_guard const guard(m);
@@ -93,7 +93,7 @@ TEST_CASE_METHOD(
     c.wait();
     seen(m.is_locked() ? "locked" : "free");
   });
-  // Unlocked first, a has it, and is cancelled where it sleeps.
+  // If it is unlocked first, a has it, and is cancelled in its sleep.
   CHECK(seen == (cancel_first ? "b@0, c@1, free@2" : "a@0, b@0, c@1, free@2"));
 }
 

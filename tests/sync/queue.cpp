@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// What queues do when nobody is cancelled.
+// Queues without cancellation.
 
 #include <atomic>
 #include <cstdlib>
@@ -25,7 +25,7 @@ using fibers::testing::queue_case;
 using fibers::testing::queue_kinds;
 namespace this_task = fibers::this_task;
 
-// --- what it holds, and in which order ---
+// --- contents and order ---
 
 TEST_CASE_METHOD(queue_case, "queue: empty and full follow its contents", "[Q-01]") {
   queue<int> q(2);
@@ -114,7 +114,7 @@ TEMPLATE_TEST_CASE("queue: move-only items pass through", "", queue<std::unique_
   CHECK(sum == 10);
 }
 
-// --- who waits ---
+// --- waiting ---
 
 TEST_CASE_METHOD(queue_case, "queue: get waits only if there is no item", "[Q-07]") {
   run([&] {
@@ -302,7 +302,7 @@ TEST_CASE_METHOD(queue_case, "queue: an item that was handed over counts as put"
   CHECK(seen == "a returned 1@0, join returned@1");
 }
 
-// --- from threads, and at what cost ---
+// --- threads and allocations ---
 
 TEST_CASE("queue: plain threads may put and get without waiting") {
   constexpr int items = 200;
@@ -332,11 +332,11 @@ TEST_CASE("queue: plain threads may put and get without waiting") {
   CHECK(back.empty());
 }
 
-#if !FIBERS_TESTING_SANITIZED  // they have an operator new of their own
+#if !FIBERS_TESTING_SANITIZED  // the sanitizers replace operator new themselves
 
 static std::atomic<int> allocations = 0;
 
-// Not inlined: else g++ sees a free() of what came from new.
+// Not inlined: otherwise g++ warns about a free() of memory from new.
 [[gnu::noinline]] void* operator new(std::size_t size) {
   ++allocations;
   if (void* const memory = std::malloc(size)) return memory;
@@ -358,7 +358,7 @@ TEMPLATE_TEST_CASE_METHOD(queue_kinds, "queue: a warm queue does not allocate", 
       for (int const item : q) answers.put(item);
     });
     auto const round = [&] {
-      for (int i = 0; i < 4; ++i) q.put(i);  // lies in it
+      for (int i = 0; i < 4; ++i) q.put(i);  // is stored
       for (int i = 0; i < 4; ++i) answers.get();
       q.put(1);  // is handed over
       answers.get();

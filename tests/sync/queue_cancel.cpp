@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Queues whose users are cancelled or time out: no item is lost, and none is doubled.
+// Queues whose users are cancelled or time out: no item is lost, and none is duplicated.
 
 #include <fibers/queue.hpp>
 #include <fibers/shield.hpp>
@@ -26,7 +26,7 @@ TEST_CASE_METHOD(queue_case, "queue: a cancelled getter takes no item", "[Q-13][
     queue<int> q;
     auto a = getter(q, "a"), b = getter(q, "b");
     this_task::yield();
-    a.cancel();  // it has not run yet when the item comes
+    a.cancel();  // it has not run yet when the item arrives
     q.put(1);
     b.get();
     see_all(q);
@@ -74,7 +74,7 @@ TEST_CASE_METHOD(queue_case, "queue: of three getters the first is cancelled, th
     if (cancel_first) a.cancel();
     q.put(1);
     q.put(2);
-    if (!cancel_first) b.cancel();  // comes too late
+    if (!cancel_first) b.cancel();  // arrives too late
     this_task::yield();
     see_all(q);
     seen(c.done() ? "c is done" : "c waits");
@@ -110,7 +110,7 @@ TEST_CASE_METHOD(queue_case, "queue: if the item and the time limit come togethe
       auto const got = fibers::move_on_after(1s, [&] { return q.get(); });
       seen(got.has_value() ? "got " + std::to_string(*got) : "nothing");
     };
-    // Timers that are due together ring in the order in which they were set.
+    // Timers with equal deadlines fire in the order in which they were set.
     auto a = item_first ? spawn(put) : spawn(get);
     auto b = item_first ? spawn(get) : spawn(put);
     a.get();
@@ -246,7 +246,7 @@ TEST_CASE_METHOD(queue_case, "queue: the loop over its items ends with its task,
   CHECK(seen == "works on 1@0, cancelled@1, 1: 2@1");
 }
 
-// --- destroyed while somebody waits ---
+// --- destruction with waiters ---
 
 TEST_CASE_METHOD(queue_case, "queue: waiters of a destroyed queue get an error") {
   run([&] {

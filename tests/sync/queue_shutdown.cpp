@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Queues that come to their end.
+// Queues that are shut down.
 
 #include <fibers/queue.hpp>
 #include <fibers/task_group.hpp>
@@ -40,7 +40,7 @@ TEMPLATE_TEST_CASE_METHOD(queue_kinds, "queue: an empty queue that is shut down 
     log("get_nowait " + how([&] { return q.get_nowait(); }));
     log("try_put " + how([&] { return q.try_put(1); }));
     log("try_get " + how([&] { return q.try_get().has_value(); }));
-    q.shutdown();  // again: nothing happens
+    q.shutdown();  // a second call has no effect
   });
   CHECK(log ==
         "a failed: the queue was shut down@0, b failed: the queue was shut down@0, join returned@0, "
@@ -195,7 +195,7 @@ TEST_CASE_METHOD(queue_case, "queue: items are destroyed outside its lock") {
       return *this;
     }
     ~curious() {
-      if (where != nullptr) CHECK(where->empty());  // would wait for ever for a lock held below it
+      if (where != nullptr) CHECK(where->empty());  // would hang if the queue's lock were held
     }
     queue<curious>* where;
   };

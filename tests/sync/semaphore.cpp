@@ -22,7 +22,7 @@ namespace this_task = fibers::this_task;
 namespace {
 class semaphore_case : public virtual_time {
  protected:
-  // Takes permits, and says so.
+  // Acquires permits, and records that.
   auto taker(semaphore& s, std::string name, semaphore::count permits = 1) {
     return spawn([this, &s, name, permits] {
       s.acquire(permits);

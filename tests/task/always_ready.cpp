@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Operations that never have to wait keep nobody out: after some hundreds of them the task yields before the next one.
+// A loop of operations that complete at once starves no other task: the 256th in a row yields first.
 
 #include <fibers/fibers.hpp>
 #include <fibers/testing.hpp>
@@ -21,9 +21,9 @@ namespace this_task = fibers::this_task;
 
 namespace {
 
-constexpr int a_share = 256;  // operations that need not wait, before the task yields
+constexpr int a_share = 256;  // operations that complete at once, before the task yields
 
-// Everything that can be asked for again and again without waiting, all free, set, full or ended.
+// All operations that can be repeated without a wait, on objects that are free, set, full or ended.
 class ready_things {
  public:
   ready_things() {
@@ -216,7 +216,7 @@ TEST_CASE("always ready: a sweep counts the yield as a cancellation point of its
     set.set();
     for (std::size_t i = 0; i < waits; ++i) set.wait();
   });
-  CHECK(runs == waits + 1 + 1);  // and one run that is not cancelled
+  CHECK(runs == waits + 1 + 1);  // and one run without a cancellation
 }
 
 TEST_CASE("always ready: an exploration finds a fault that occurs only if another task runs at the yield") {
@@ -235,7 +235,7 @@ TEST_CASE("always ready: an exploration finds a fault that occurs only if anothe
 
 namespace {
 
-// Calls until it throws, or ten seconds have passed.
+// Calls repeatedly until the call throws, or ten seconds have passed.
 void call_for_long(std::function<void()> const& call) {
   for (auto const end = std::chrono::steady_clock::now() + 10s; std::chrono::steady_clock::now() < end;) {
     for (int i = 0; i < a_share; ++i) call();

@@ -43,7 +43,7 @@ std::string what_of(F function) {
   return "nothing";
 }
 
-// The variable is as before afterwards.
+// Sets a variable, and restores it in the destructor.
 struct environment {
   explicit environment(char const* value) {
     if (auto const* const before = std::getenv("FIBERS_CLOCK")) old = before;
@@ -61,7 +61,7 @@ struct environment {
 
 }  // namespace
 
-// --- what comes out ---
+// --- results ---
 
 TEST_CASE("run: returns what main returns, of any type", "[RUN-01]") {
   struct no_default {
@@ -145,7 +145,7 @@ TEST_CASE("run: calls one after the other, also after a failure, begin anew", "[
   }
 }
 
-// --- what goes in ---
+// --- arguments ---
 
 TEST_CASE("run: inside run() it is refused, nothing begins, and the outer one continues", "[RUN-03]") {
   std::string text;

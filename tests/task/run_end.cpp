@@ -158,7 +158,7 @@ TEST_CASE("run: if main and a remaining task fail, main's error is thrown", "[RU
                     "main");
   CHECK(left.done());
   CHECK(what_of([&] { std::rethrow_exception(left.exception()); }) == "left");
-  CHECK(reported.empty());  // somebody still held it, and looked
+  CHECK(reported.empty());  // a handle still existed, and fetched the error
 }
 
 TEST_CASE("run: tasks spawned at the end are cancelled and waited for, too", "[RUN-20]") {
@@ -204,7 +204,7 @@ TEST_CASE("run: reports on stderr, at intervals, for which tasks its end waits a
         try {
           for_ever();
         } catch (cancelled_error const&) {
-          fibers::sleep_for(35s);  // it is said after 10 and after 30 seconds
+          fibers::sleep_for(35s);  // the reports come after 10 and after 30 seconds
         }
       }).detach();
       fibers::this_task::yield();
@@ -354,7 +354,7 @@ TEST_CASE("run: a wait that a timer will end, however late, is no deadlock") {
 }
 
 TEST_CASE("run: a task that swallows its cancellation at the end is cancelled three times, and then abandoned") {
-  // In a child process: what is given up is never unwound, and so leaks.
+  // In a child process: an abandoned task is never unwound, and so leaks.
   auto const end = in_child([] {
     int requests = 0;
     fibers::task_handle<> left;

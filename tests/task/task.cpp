@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// A task's life and its outcome. Who owns it is in task_owner.cpp, who is told of its end in task_callback.cpp, how it
-// is cancelled in task_cancel.cpp, and what exceptions do while it is suspended in task_unwind.cpp.
+// A task's life and its outcome. Owners are in task_owner.cpp, callbacks in task_callback.cpp, cancellation in
+// task_cancel.cpp, and exceptions of suspended tasks in task_unwind.cpp.
 
 #include <fibers/this_task.hpp>
 #include <functional>
@@ -116,7 +116,7 @@ TEST_CASE_METHOD(virtual_time, "task: a result may be a reference") {
     auto const handle = child.handle();
     handle.get() += 1;
     child.get() += 1;
-    handle.get() += 1;  // as often as you like
+    handle.get() += 1;  // may be repeated
   });
   CHECK(number == 4);
 }
@@ -194,7 +194,7 @@ TEST_CASE_METHOD(virtual_time, "task: get() moves the result out, so a second on
     auto child = spawn([] { return 5; });
     auto const handle = child.handle();
     seen(how([&] { return handle.get(); }));
-    seen(how([&] { return handle.get(); }));  // copies
+    seen(how([&] { return handle.get(); }));  // copies the result
     seen(how([&] { return child.get(); }));
     seen(how([&] { return child.get(); }));
     seen(how([&] { return handle.get(); }));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Those who are told of the end of a task: callbacks, and the hook for exceptions that nobody fetched.
+// The parties that are notified of the end of a task: callbacks, and the hook for exceptions that were never fetched.
 
 #include <atomic>
 #include <fibers/this_task.hpp>
@@ -157,7 +157,7 @@ TEST_CASE_METHOD(virtual_time, "callback: a task<> destroyed in one is cancelled
   CHECK(seen == "dropped@1, cancelled@1");
 }
 
-// --- taking a callback off again ---
+// --- removal ---
 
 TEST_CASE_METHOD(virtual_time, "callback: a removed callback is never called, and the others are, in order",
                  "[CB-07]") {
@@ -223,7 +223,7 @@ TEST_CASE_METHOD(virtual_time, "callback: removing destroys the callable; a hand
     count();
     removed.remove();
     count();
-    sleep_for(1s);  // the callable of the task and the other callback are gone; its result is there
+    sleep_for(1s);  // the callable of the task and the other callback have been destroyed; its result exists
     count();
     child = {};
     count();
@@ -254,7 +254,7 @@ TEST_CASE_METHOD(virtual_time,
   }
 }
 
-// --- what nobody fetched ---
+// --- unfetched errors ---
 
 TEST_CASE_METHOD(virtual_time, "unhandled: an unfetched failure is reported when the last handle is destroyed",
                  "[TASK-43][CB-12]") {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Cancelling a task: in every state it can be in, and by whomever. What becomes of it is in task_cancelled.cpp.
+// Cancelling a task in each of its states, from tasks and threads. The effects of a request are in task_cancelled.cpp.
 
 #include <atomic>
 #include <deque>
@@ -185,7 +185,7 @@ TEST_CASE_METHOD(virtual_time, "cancel: a chain whose innermost task is just rea
       auto late = spawn([&] { seen("body"); });
       late.get();
     });
-    auto const canceller = spawn([&] { second.cancel("not begun"); });  // before what second spawns
+    auto const canceller = spawn([&] { second.cancel("not begun"); });  // runs before tasks that second spawns
     seen(how([&] { second.get(); }));
   });
   CHECK(seen == "cancelled: ready@0, cancelled: not begun@0");
@@ -448,7 +448,7 @@ TEST_CASE("cancel: a task of another loop may cancel, wait and get", "[TASK-05]"
       outcome = fibers::run([&] {
         auto const waiter = spawn([&] { child.get(); });
         this_task::yield();
-        waiter.cancel("across");  // passed on to the other loop
+        waiter.cancel("across");  // forwarded to the other loop
         waiter.wait();
         cancelled_there = waiter.cancelled() && child.cancelled();
         return how([&] { return value.get(); }) + ", " + how([&] { child.get(); });

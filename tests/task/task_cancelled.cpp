@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// What becomes of a request to cancel: what the body makes of it, and what those see who wait for the task.
+// The effects of a cancellation request: what the body makes of it, and what waiting tasks see.
 
 #include <fibers/gather.hpp>
 #include <fibers/this_task.hpp>
@@ -29,7 +29,7 @@ std::string state_of(task_handle<> const& task) {
 
 }  // namespace
 
-// --- what the body makes of it ---
+// --- the body ---
 
 TEST_CASE_METHOD(virtual_time, "cancel: a body that catches it and returns is done, with the value", "[TASK-20]") {
   run([&] {
@@ -178,7 +178,7 @@ TEST_CASE_METHOD(virtual_time, "cancel: a handler for std::exception does not ca
   CHECK(seen == "cancelled, asked 1@0");
 }
 
-// --- those who wait for a task that is cancelled ---
+// --- tasks that wait for a cancelled task ---
 
 TEST_CASE_METHOD(virtual_time, "cancel: a task that waits for a task cancelled later sees it then, and may continue",
                  "[TASK-28]") {
@@ -332,11 +332,11 @@ TEST_CASE_METHOD(virtual_time,
   CHECK(seen == "returned@0, cancelled: me@1, runs, asked 1@1, cancelled, asked 1@2");
 }
 
-// --- whose cancellation it was ---
+// --- the origin of a cancellation ---
 
 namespace {
 
-/// "own" or "of child": whose cancellation comes out of a call, seen by the running task.
+/// Returns "own" or "of child": whose cancellation a call throws, as seen by the running task.
 template <class F>
 std::string whose(F&& call) {
   try {

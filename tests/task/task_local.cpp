@@ -95,7 +95,7 @@ TEST_CASE_METHOD(virtual_time, "task_local: with() may return a reference") {
 }
 
 TEST_CASE_METHOD(virtual_time, "task_local: values are destroyed when no task has them any more") {
-  task_local<counted> variable;  // the initial value is one
+  task_local<counted> variable;  // the initial value is one instance
   run([&] {
     variable.set({});
     auto const heir = spawn([] {});

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Those who hold on to a task: task<>, which ends it, and handles, which do not.
+// The objects that refer to a task: task<>, which owns it, and handles, which do not.
 
 #include <atomic>
 #include <fibers/this_task.hpp>
@@ -286,7 +286,7 @@ TEST_CASE_METHOD(virtual_time, "handle: task_handle<> refers to a task with any 
     auto failing = spawn([] { fail("no"); });
     std::vector<task_handle<>> const handles = {number.handle(), failing.handle()};
     for (auto const& handle : handles) seen(how([&] { handle.get(); }));
-    seen(how([&] { return number.get(); }));  // still there
+    seen(how([&] { return number.get(); }));  // the result still exists
   });
   CHECK(seen == "returned@0, failed: no@0, returned 5@0");
 }

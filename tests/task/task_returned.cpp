@@ -31,8 +31,8 @@ struct getting {
   getting() { this_task::yield(); }
 };
 
-// How `caller` ends if it is asked to stop in the turn in which what it waits for is completed, and what its next wait
-// does then.
+// Returns how `caller` ends if it is cancelled in the turn in which its wait completes, and what its next wait does
+// then.
 template <class F>
 std::string asked_and_completed(F caller, std::function<void()> const& complete, bool request_first) {
   std::string seen;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Tasks as other threads see them.
+// Tasks as seen by other threads.
 
 #include <atomic>
 #include <fibers/event.hpp>
@@ -29,7 +29,7 @@ TEST_CASE("task: seen from another thread it is not cancelled before it has clea
         throw;
       }
     });
-    fibers::this_task::yield();  // else it may be cancelled before it begins
+    fibers::this_task::yield();  // otherwise it may be cancelled before it begins
     std::thread other([&, handle = task.handle()] {
       accepted = handle.cancel();
       while (!cleans_up) std::this_thread::yield();

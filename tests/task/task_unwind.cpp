@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Exceptions in tasks that suspend: each task has its own that are being handled and its own in flight; and while one
-// unwinds a stack, no request to cancel is thrown there (R10).
+// Exceptions in tasks that suspend: each task has its own handled exceptions and its own exceptions in flight. While
+// one unwinds a stack, no cancellation request is thrown there.
 
 #include <exception>
 #include <fibers/this_task.hpp>
@@ -29,7 +29,7 @@ std::string exceptions() {
          std::to_string(std::uncaught_exceptions()) + " in flight";
 }
 
-// Calls it on the way out.
+// Calls its callable in the destructor.
 template <class F>
 struct at_exit {
   F function;

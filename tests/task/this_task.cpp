@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// What a task does with itself: who it is, giving way, sleeping, and taking requests back.
+// Functions of the running task: its identity, yielding, sleeping, and withdrawing requests.
 
 #include <cmath>
 #include <fibers/this_task.hpp>
@@ -21,7 +21,7 @@ using fibers::testing::how;
 using fibers::testing::virtual_time;
 namespace this_task = fibers::this_task;
 
-// --- who ---
+// --- identity ---
 
 TEST_CASE_METHOD(virtual_time, "this_task: is the same before and after each suspension, however tasks interleave",
                  "[TASK-07]") {
@@ -65,7 +65,7 @@ TEST_CASE("this_task: outside run() every function says what to do", "[TASK-07]"
   CHECK_THROWS_AS(this_task::yield(), invalid_state_error);
 }
 
-// --- giving way ---
+// --- yielding ---
 
 TEST_CASE_METHOD(virtual_time, "yield: a task alone continues, also if that is the first thing it does") {
   run([&] {
@@ -209,7 +209,7 @@ TEST_CASE_METHOD(virtual_time, "sleep: a duration that is too long for the clock
   CHECK(seen.contains("cancelled: long enough@6.3072e+09"));
 }
 
-// --- taking requests back ---
+// --- withdrawing requests ---
 
 TEST_CASE_METHOD(virtual_time, "uncancel: a request counts, and catching it does not withdraw it",
                  "[UNC-01][UNC-02][UNC-03]") {
@@ -237,11 +237,11 @@ TEST_CASE_METHOD(virtual_time, "uncancel: a request counts, and catching it does
 TEST_CASE_METHOD(virtual_time, "uncancel: withdrawing the last request drops the pending one", "[UNC-09]") {
   run([&] {
     auto const child = spawn([&] {
-      seen(std::to_string(this_task::uncancel()));  // there is none
+      seen(std::to_string(this_task::uncancel()));  // there is no request
       this_task::cancel();
       this_task::cancel();
       seen(std::to_string(this_task::uncancel()));
-      seen(how([] { this_task::checkpoint(); }));  // one was left
+      seen(how([] { this_task::checkpoint(); }));  // one request was left
       this_task::cancel();
       seen(std::to_string(this_task::uncancel()));
       seen(std::to_string(this_task::uncancel()));
@@ -281,7 +281,7 @@ TEST_CASE_METHOD(virtual_time, "uncancel: a request that arrived when the wait w
   CHECK(seen == "returned 5@1, 0@1, returned@2");
 }
 
-// Only a task itself, and its scopes, can take a request back; here it is done from outside, as asyncio allows.
+// Only a task itself, and its scopes, can withdraw a request; here the test does so from outside, as asyncio allows.
 namespace {
 
 unsigned uncancel(task_handle<> const& task) {
@@ -321,7 +321,7 @@ TEST_CASE_METHOD(virtual_time, "uncancel: after a wait was withdrawn it comes to
   CHECK(seen == "0@0, cancelled: too late@0, 0@0, returned@1");
 }
 
-// A hand-written timeout, as asyncio's: cancels its task by a timer, and takes that back on leaving.
+// A hand-written timeout, like asyncio's: a timer cancels the task, and the request is withdrawn at the end.
 namespace {
 
 template <class F>

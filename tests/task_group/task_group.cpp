@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// A group in good times: it waits for its children, whoever spawned them and when; what comes back; who may still
-// spawn.
+// A group without failures: it waits for its children, whichever task spawned them and when; what it returns; which
+// tasks may still spawn.
 
 #include <fibers/task_group.hpp>
 #include <fibers/this_task.hpp>
@@ -248,7 +248,7 @@ TEST_CASE_METHOD(virtual_time, "task group: a task<> kept by a child's callable 
 
 namespace {
 
-// Moved once into the group's keeping, and once more when all children have ended: then it spawns.
+// Is moved once into the group, and once more when all children have ended: then it spawns.
 struct late_spawner {
   explicit late_spawner(std::function<void()> s) : spawn_late(std::move(s)) {}
   late_spawner(late_spawner&& other) : moves(other.moves + 1), spawn_late(std::move(other.spawn_late)) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// The body of a group fails, by itself or together with children.
+// The body of a group fails, alone or together with children.
 
 #include <fibers/task_group.hpp>
 #include <fibers/this_task.hpp>
@@ -182,7 +182,7 @@ TEST_CASE_METHOD(virtual_time, "task group: a failure after the body's last wait
     seen(how([&] {
       with_task_group([&](task_group& group) {
         group.spawn([] { fail("no"); });
-        this_task::yield();  // the child fails, and the request comes with that yield
+        this_task::yield();  // the child fails, and that yield throws the request
       });
     }));
     seen(count());

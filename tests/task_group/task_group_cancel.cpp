@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// A group whose owner is cancelled, at each of its waits; cancel_all(); children that do not go at once.
+// A group whose owner is cancelled, at each of its waits; children that do not end at once.
 
 #include <fibers/shield.hpp>
 #include <fibers/task_group.hpp>
@@ -176,7 +176,7 @@ TEST_CASE_METHOD(virtual_time,
         try {
           sleep_for(9s);
         } catch (cancelled_error const&) {
-          sleep_for(5s);  // the child's failure cuts this short
+          sleep_for(5s);  // the child's failure ends this sleep
           seen("not reached");
         }
       });
@@ -272,7 +272,7 @@ TEST_CASE_METHOD(virtual_time, "task group: if the children end and the cancel a
     });
     seen(how([&] { owner.get(); }));
   });
-  // The group was over by then, so the request waits for the next suspension point.
+  // The group had ended by then, so the request stays pending until the next suspension point.
   CHECK(seen == "returned@1, 1@1, cancelled: late@1");
 }
 
@@ -343,7 +343,7 @@ TEST_CASE_METHOD(virtual_time, "task group: if the last child ends at the time l
     seen(count());
     seen(how([] { sleep_for(1s); }));
   });
-  // The limit passes while the child has still to run, so the child is the only one that was in time.
+  // The limit expires before the child runs, so only the child was in time.
   CHECK(seen == "failed: timed out@1, 0@1, returned@2");
 }
 

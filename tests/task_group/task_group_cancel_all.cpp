@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// cancel_all(): the children there are now, also those that swallowed a request before; the group goes on.
+// cancel_all() cancels the present children, also those that swallowed a request before; the group continues.
 
 #include <fibers/task_group.hpp>
 #include <fibers/this_task.hpp>
@@ -130,7 +130,7 @@ TEST_CASE_METHOD(virtual_time, "cancel_all: a callback of a stop_token may spawn
     });
     seen("after");
   });
-  CHECK(seen == "cancelled: inner@1, after@1");  // what the callback spawned was cancelled with the others
+  CHECK(seen == "cancelled: inner@1, after@1");  // the task that the callback spawned was cancelled with the others
 }
 
 TEST_CASE_METHOD(virtual_time, "cancel_all: the error names the requesting task, the group and the call site") {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// A group in bad times: what fails, who is cancelled for it, and what comes out.
+// A group whose children fail: which tasks are cancelled, and what is thrown.
 
 #include <fibers/task_group.hpp>
 #include <fibers/this_task.hpp>
@@ -93,7 +93,7 @@ TEST_CASE_METHOD(virtual_time, "task group: all errors before the cancellation a
     }));
     seen(count());
   });
-  // At that instant all three had slept enough: a wait that is over wins over the request that comes after.
+  // At that instant all three sleeps had completed: a completed wait wins over a later request.
   CHECK(seen == "failed: task group (3 exceptions: one; two; three)@1, 0@1");
 }
 
@@ -108,7 +108,7 @@ TEST_CASE_METHOD(virtual_time, "task group: a child that has not begun when a si
       });
     }));
     seen(how([&] { return late.cancelled(); }));
-    seen(how([&] { late.get(); }));  // so it can be told that its work was not done
+    seen(how([&] { late.get(); }));  // tells that its work was not done
   });
   CHECK(seen == "failed: task group (1 exception: no)@0, returned 1@0, cancelled@0");
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Groups in groups, of which one or both fail; and what can never end.
+// Nested groups, of which one or both fail; and deadlocks.
 
 #include <fibers/task_group.hpp>
 #include <fibers/this_task.hpp>
@@ -108,7 +108,7 @@ TEST_CASE_METHOD(virtual_time,
   CHECK(seen == "failed: task group (1 exception: task group (1 exception: one))@0, 1@0");
 }
 
-// --- what can never end ---
+// --- deadlocks ---
 
 TEST_CASE_METHOD(virtual_time,
                  "task group: a deadlock of its owner is thrown without a group, after the children have been ended") {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// stop(): a group that has what it wanted, and ends early without a fuss; but hides no error and no other cancellation.
+// stop() ends a group early and without an error, but hides neither errors nor other cancellations.
 
 #include <fibers/queue.hpp>
 #include <fibers/task_group.hpp>
@@ -257,7 +257,7 @@ TEST_CASE_METHOD(virtual_time, "stop: of an outer group from within an inner one
   CHECK(seen == "cancelled@1, after 0@1");
 }
 
-// --- together with others who want the owner to end ---
+// --- together with other requests ---
 
 TEST_CASE_METHOD(virtual_time, "stop: a cancel from outside while the group ends is still thrown", "[TG-52][TRAP-19]") {
   run([&] {
@@ -306,7 +306,7 @@ TEST_CASE_METHOD(virtual_time, "stop: a cancel from outside that the body swallo
         group.stop("found");
         sleep_for(9s);
       });
-      seen("not reached");  // somebody wants this task to end, as with a timeout that has expired
+      seen("not reached");  // another party wants this task to end, as with an expired timeout
     });
     sleep_for(2s);
     owner.cancel("out");

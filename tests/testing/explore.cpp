@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Explorations find what only happens in some order, and the same order again when asked.
+// Explorations find faults that occur only in some order, and repeat that order on request.
 
 #include <cstdlib>
 #include <fibers/fibers.hpp>
@@ -33,7 +33,7 @@ void three(std::string& order) {
   fibers::gather(step('a'), step('b'), step('c'));
 }
 
-// A counter which is read and written with a wait in between: an update is lost if two are there at once.
+// A counter that is read and written with a wait in between: an update is lost if two tasks interleave.
 void lossy_counting() {
   int count = 0;
   auto const increment = [&] {
@@ -52,7 +52,7 @@ void lossy_counting() {
   if (count != 2) throw std::logic_error("an update was lost");
 }
 
-// The waiter looks, and only then begins to wait: a notification in between is lost.
+// The waiter checks the flag, and only then begins to wait: a notification in between is lost.
 void missed_notification() {
   bool ready = false;
   fibers::mutex lock;
@@ -128,7 +128,7 @@ TEST_CASE("explore: timers with equal deadlines fire in any order, and before or
 }
 
 TEST_CASE("explore: finds an update that is lost in one order only, and names the seed that finds it again") {
-  fibers::run(lossy_counting);  // goes well in the usual order
+  fibers::run(lossy_counting);  // passes in the usual order
   auto const text = found([] { explore(lossy_counting); });
   REQUIRE_THAT(text, ContainsSubstring("explore: the body threw an exception: an update was lost") &&
                          ContainsSubstring("to repeat only this run: FIBERS_SEED="));

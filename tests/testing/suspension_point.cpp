@@ -48,7 +48,7 @@ TEST_CASE_METHOD(virtual_time, "suspension_point: a wrong expectation is a failu
     seen(how([] { expect_no_suspension_point([] { fibers::sleep_for(1s); }); }));
     seen(how([] { expect_suspension_point([]() -> int { throw std::runtime_error("of the call"); }); }));
     auto other = fibers::spawn([] { fibers::sleep_for(1s); });
-    seen(how([] { expect_no_suspension_point([] {}); }));  // those of others do not count
+    seen(how([] { expect_no_suspension_point([] {}); }));  // suspension points of other tasks do not count
     other.get();
   });
   CHECK_THAT(seen.text(), ContainsSubstring("suspension_point.cpp:") && ContainsSubstring("is none: a request") &&

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Sweeps find what is planted, say where, and are content with what is right.
+// Sweeps find planted faults, name their places, and accept correct programs.
 
 #include <deque>
 #include <fibers/fibers.hpp>
@@ -24,7 +24,7 @@ using fibers::testing::found;
 using fibers::testing::timeout_sweep;
 
 TEST_CASE("cancel_sweep: cancels a body before each wait and in it, and ends with a complete run") {
-  std::vector<int> steps;  // how far it came, each time
+  std::vector<int> steps;  // the progress of each run
   auto const runs = cancel_sweep([&] {
     steps.push_back(0);
     sleep_for(1s);
@@ -87,7 +87,7 @@ TEST_CASE("cancel_sweep: finds a swallowed request, and says where and how to re
   runs = 0;
   environment const repeat("FIBERS_POINT", "3");
   CHECK_THAT(found([&] { cancel_sweep(body); }), ContainsSubstring("cancelled at point 3"));
-  CHECK(runs == 2);  // and once without, to see what it does of itself
+  CHECK(runs == 2);  // and one run without a cancellation, to see how the body behaves
 }
 
 TEST_CASE("cancel_sweep: accepts a request that was caught and withdrawn") {
@@ -127,7 +127,7 @@ TEST_CASE("cancel_sweep: finds a permit that a task loses") {
 }
 
 TEST_CASE("cancel_sweep: finds a lost wake-up") {
-  // Wakes who waits longest, whether or not it still waits.
+  // Wakes the waiter that has waited longest, whether or not it still waits.
   class forgetful_gate {
    public:
     void wait() {
@@ -176,12 +176,12 @@ TEST_CASE("cancel_sweep: finds a missing clean-up") {
       });
       sleep_for(1s);
       helper.cancel();
-      helper.detach();  // should have been waited for
+      helper.detach();  // should have been joined
     });
   });
   CHECK_THAT(text, ContainsSubstring("tasks are left") && ContainsSubstring("'helper'"));
 
-  // Only when it is cancelled: the line in which the helper is stopped is jumped over.
+  // Only when it is cancelled: the line that ends the helper is skipped.
   auto const only_then = found([] {
     cancel_sweep([] {
       bool stop = false;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Every primitive, swept: whatever happens at whichever point, nothing is lost, nothing hangs, nothing is left.
+// Every primitive, swept: at whichever point a body is cancelled, nothing is lost, nothing hangs, and nothing is left.
 
 #include <fibers/fibers.hpp>
 #include <mutex>
@@ -25,7 +25,7 @@ void require(bool holds, char const* what) {
   if (!holds) throw std::logic_error(what);
 }
 
-// The check comes when the block is left, however that is; and waits, undisturbed.
+// The check runs when the block is left in any way; it waits, and is not interrupted.
 template <class F>
 auto at_end(F f) {
   return fibers::cleanup_guard<F>(std::move(f));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// One block with a time limit: when it is cut short, when it is not, and what comes out.
+// One block with a time limit: when it is interrupted, when it is not, and what is thrown.
 
 #include <fibers/timeout.hpp>
 #include <stdexcept>
@@ -197,7 +197,7 @@ TEST_CASE_METHOD(virtual_time, "timeout: a wait that completes at that instant r
     seen(ends([&] {
       with_timeout(9s, [&](timeout_scope& scope) {
         auto const helper = spawn([&] { scope.reschedule(at(1s)); });
-        sleep_for(1s);  // its timer comes before the moved one
+        sleep_for(1s);  // its timer is due before the moved one
         seen(expired(scope));
         if (waits_again) helper.wait();
       });
@@ -207,7 +207,7 @@ TEST_CASE_METHOD(virtual_time, "timeout: a wait that completes at that instant r
   CHECK(seen == (waits_again ? "expired@1, timed out@1, returned@2" : "expired@1, returned@1, returned@2"));
 }
 
-// --- what comes out ---
+// --- results ---
 
 TEST_CASE_METHOD(virtual_time, "timeout: another error passes unchanged", "[TO-11]") {
   run([&] {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// with_timeout() and move_on_after(): what they take, what they return, what they say, and what they refuse.
+// with_timeout() and move_on_after(): arguments, results, texts, and refused calls.
 
 #include <cmath>
 #include <fibers/timeout.hpp>
@@ -97,7 +97,7 @@ TEST_CASE_METHOD(virtual_time, "move_on: of a body without a result returns whet
     seen(ends([] { return fibers::move_on_at(at(2s), [](timeout_scope&) { sleep_for(9s); }); }));
     seen(ends([] { return fibers::move_on_at(at(1s), [] { sleep_for(9s); }); }));
     seen(ends([] {
-      return move_on_after(1s, [](timeout_scope&) {  // swallowed: then it is not cut short
+      return move_on_after(1s, [](timeout_scope&) {  // swallowed: the body is then complete
         try {
           sleep_for(9s);
         } catch (cancelled_error const&) {
@@ -167,7 +167,7 @@ TEST_CASE_METHOD(virtual_time, "timeout: infinite and huge limits are no limits;
         "failed: fibers: a duration is NaN@10800, timed out@10801");
 }
 
-// --- what it says ---
+// --- texts ---
 
 TEST_CASE_METHOD(virtual_time, "timeout: its text names the limit, where it was set, and where the task waited") {
   std::string text;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Blocks with time limits inside each other, and around and inside task groups: whose deadline was it?
+// Nested blocks with time limits, also around and inside task groups: which deadline ended the block.
 
 #include <fibers/task_group.hpp>
 #include <fibers/timeout.hpp>
@@ -89,7 +89,7 @@ TEST_CASE_METHOD(virtual_time, "nested timeouts: both deadlines may pass during 
           try {
             sleep_for(9s);
           } catch (cancelled_error const&) {
-            seen(ends([] { sleep_for(9s); }));  // the outer one cuts it short
+            seen(ends([] { sleep_for(9s); }));  // the outer timeout ends it
             seen(expired(inner));
             throw;
           }
@@ -107,7 +107,7 @@ TEST_CASE_METHOD(virtual_time, "nested timeouts: the outer one's request is not 
       with_timeout(9s, [&](timeout_scope& outer) {
         with_timeout(9s, [&](timeout_scope& inner) {
           auto const helper = spawn([&] { outer.reschedule(at(1s)); });
-          sleep_for(1s);  // over at the same moment, before the deadline
+          sleep_for(1s);  // ends at the same moment, before the deadline
           seen(expired(inner) + ", " + expired(outer));
           return 5;
         });

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Blocks with time limits, and requests to cancel from outside: before, inside, at the same moment, and swallowed long
-// ago.
+// Blocks with time limits, and cancellation requests from outside: before, inside, at the same moment, and swallowed
+// long ago.
 
 #include <fibers/timeout.hpp>
 #include <optional>
@@ -26,7 +26,7 @@ namespace this_task = fibers::this_task;
 
 namespace {
 
-// Swallows one cancellation and keeps its count, as careless code does.
+// Swallows one cancellation and keeps its count, like careless code.
 void swallow_a_request() {
   this_task::cancel("swallowed");
   try {
@@ -47,7 +47,7 @@ TEST_CASE_METHOD(virtual_time, "timeout: a request from outside wins, whichever 
           try {
             sleep_for(9s);
           } catch (cancelled_error const&) {
-            sleep_for(9s);  // cut short by the other one
+            sleep_for(9s);  // ended by the other request
           }
         });
       }));
@@ -64,7 +64,7 @@ TEST_CASE_METHOD(virtual_time, "timeout: a request from outside at the same mome
   run([&] {
     std::optional<fibers::task_handle<>> child;
     auto const canceller = spawn([&] {
-      sleep_for(1s);  // is due before the deadline, so it asks when the block has expired and was not left yet
+      sleep_for(1s);  // is due before the deadline: the request comes after the expiry, before the block is left
       child->cancel("enough");
     });
     this_task::yield();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// wait_for(): of a task it is get() with a limit, so the task is cancelled and waited for; of a callable it is a block
-// with a limit.
+// wait_for() of a task is get() with a limit, so the task is cancelled and waited for; of a callable it is a block with
+// a limit.
 
 #include <exception>
 #include <fibers/shield.hpp>
@@ -51,7 +51,7 @@ std::string state_of(task_handle<> const& task) {
   return !task.done() ? "runs" : task.cancelled() ? "cancelled" : "not cancelled";
 }
 
-// Cancels a task, once it is suspended, after so long.
+// Cancels a task after this time, once it is suspended.
 auto cancel_after(fibers::duration time, task_handle<> const& task) {
   return spawn([time, task] {
     sleep_for(time);
@@ -304,7 +304,7 @@ TEST_CASE_METHOD(virtual_time, "wait_for: with a limit of 0, a request at the en
       seen(ends([&] { return wait_for(child.handle(), 0s); }));
       seen(ends([] { this_task::checkpoint(); }));
     });
-    child.on_done([&] { waiting.cancel("late"); });  // it is ready by then
+    child.on_done([&] { waiting.cancel("late"); });  // the waiting task is ready by then
     waiting.wait();
   });
   CHECK(seen == "returned 5, asked 1@1, cancelled: late, asked 1@1");
@@ -346,7 +346,7 @@ TEST_CASE_METHOD(virtual_time, "wait_for: if its task has just ended, it returns
       seen(ends([&] { return wait_for(child.handle(), 9s); }));
       seen(ends([] { sleep_for(1s); }));
     });
-    child.on_done([&] { waiting.cancel("late"); });  // it is ready by then
+    child.on_done([&] { waiting.cancel("late"); });  // the waiting task is ready by then
     waiting.wait();
     seen(ends([&] { return child.handle().get(); }));
   });

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Several errors as one: what may be in it, what it says, and how it is taken apart.
+// Several errors as one: its members, its text, and how it is split.
 
 #include <fibers/error.hpp>
 #include <fibers/exception_group.hpp>
@@ -37,7 +37,7 @@ exception_group group(std::string message, errors members) {
   return exception_group(std::move(message), std::move(members));
 }
 
-/// "m(a, n(b))": the message of each group, and what each leaf says.
+/// "m(a, n(b))": the message of each group, and the text of each leaf.
 std::string shape(std::exception_ptr const& error) {
   try {
     std::rethrow_exception(error);
@@ -67,7 +67,7 @@ exception_group sample() {
 
 }  // namespace
 
-// --- what may be in it ---
+// --- members ---
 
 TEST_CASE("exception group: is an ordinary exception, and may hold anything thrown", "[EG-01][EG-02]") {
   static_assert(std::is_base_of_v<std::runtime_error, exception_group>);
@@ -147,7 +147,7 @@ TEST_CASE("exception group: each member keeps its nested exceptions", "[EG-07][E
   CHECK(cause == "cause");
 }
 
-// --- taking it apart ---
+// --- splitting ---
 
 TEST_CASE("exception group: if all of it matches, or nothing, that part is the whole", "[EG-08][EG-09][EG-10]") {
   auto const whole = group("m", {logic("a"), logic("b")});
@@ -286,14 +286,14 @@ TEST_CASE("exception group: leaves that are handled twice are whole again", "[EG
 
 namespace {
 
-// `levels` groups, one in the other, around an error "a".
+// Returns `levels` groups, one in the other, around an error "a".
 exception_group nested(int levels) {
   auto whole = group("m", {logic("a")});
   for (int i = 1; i < levels; ++i) whole = group("m", {make(whole)});
   return whole;
 }
 
-constexpr int very_deep = 20'000;  // levels: far more than fit on any stack if one call were inside the other
+constexpr int very_deep = 20'000;  // levels: far more than nested calls on any stack
 
 }  // namespace
 
