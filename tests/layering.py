@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSL-1.0
-"""Reads the include lines and fails when the order of the components or the walls between them are not kept.
+"""Fails if an include violates the order of the components, or if a component crosses one of the walls.
 
 layering.py ROOT
 layering.py --self-test
@@ -52,7 +52,7 @@ POSITION = {name: (layer, place) for layer, names in enumerate(LAYERS) for place
 TOKEN = re.compile(
     r"""//(?:\\\n|[^\n])*|/\*.*?\*/                   # comments
       | (?<![0-9a-fA-F])'(?:\\.|[^'\\\n])*'           # characters, but not 10'000
-      | ^[ \t]*\#[ \t]*include[ \t]*"[^"\n]*"         # kept: no string
+      | ^[ \t]*\#[ \t]*include[ \t]*"[^"\n]*"         # kept, although in quotes
       | R"(?P<tag>[^()\\\s]*)\(.*?\)(?P=tag)"         # strings
       | "(?:\\.|[^"\\\n])*"
     """,
@@ -62,7 +62,7 @@ INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"]+)[>"]', re.MULTIL
 
 
 def bare(text):
-    """The text without comments, strings and characters; line numbers stay."""
+    """Returns the text without comments, strings and characters, with the same line numbers."""
 
     def replace(match):
         return match[0] if match[0].lstrip().startswith("#") else " " + "\n" * match[0].count("\n")
@@ -75,7 +75,7 @@ def line_of(text, match):
 
 
 def check(root):
-    """The list of what is wrong, as "file:line: what". In a whole project every component of the table must exist."""
+    """Returns the faults as "file:line: text". In a whole project every component of the table must exist."""
     root = pathlib.Path(root).resolve()
     public, private = root / "include" / "fibers", root / "fibers"
     wrong = []
@@ -99,18 +99,18 @@ def check(root):
         elif component in POSITION:
             before = POSITION[component]
         else:
-            report(f"'{component}' is no component of the table in tests/layering.py")
+            report(f"'{component}' is not a component of the table in tests/layering.py")
             continue
 
         for match in INCLUDE.finditer(text):
             quoted, name = match[1] == '"', match[2]
             if quoted and folder == public:
-                report(f'"{name}": a public header includes as <fibers/…>', match)
+                report(f'"{name}": include it as <fibers/…>, since this header is public', match)
                 continue
             if quoted:
                 target = (path.parent / name).resolve()
                 if not target.is_relative_to(private) or not target.is_file():
-                    report(f'"{name}" is no private header; public ones are included as <fibers/…>', match)
+                    report(f'"{name}" is not a private header; include public headers as <fibers/…>', match)
                     continue
                 included = target.relative_to(private).with_suffix("").as_posix()
             elif name.startswith("fibers/"):
@@ -120,7 +120,7 @@ def check(root):
             if included == component:
                 continue
             if included not in POSITION:
-                report(f"'{included}' is no component that may be included", match)
+                report(f"'{included}' is not a component that may be included", match)
             elif POSITION[included] >= before:
                 report(f"'{component}' includes '{included}', which comes later", match)
 
@@ -132,17 +132,17 @@ def check(root):
                 report("only detail/engine/scheduler may switch fibers", match)
         if component not in STOPS_A_TASK:
             for match in re.finditer(r"\bhand_over\b", text):
-                report("only detail/engine/suspend may stop a running task", match)
+                report("only detail/engine/suspend may suspend a running task", match)
     for names in stems.values():
         if len(names) > 1:
             wrong.append(f"{names[1]}: {names[0]} has the same stem; name it after what distinguishes it")
     missing = [name for name in POSITION if name not in found]
     if missing and (root / "meson.build").exists():
-        wrong.append(f"the table in tests/layering.py names what does not exist: {', '.join(missing)}")
+        wrong.append(f"the table in tests/layering.py names components that do not exist: {', '.join(missing)}")
     return wrong
 
 
-# Each case: what must be reported (None: nothing), and the files of a small tree.
+# Each case: the expected report (None: no fault), and the files of a small tree.
 CASES = [
     (None, {
         "include/fibers/fibers.hpp": "#include <fibers/clock.hpp>\n#include <fibers/queue.hpp>\n",
@@ -164,17 +164,17 @@ CASES = [
     ("'error' includes 'clock'", {"fibers/error.cpp": "#include <fibers/clock.hpp>\n"}),
     ("'clock' includes 'run'", {"fibers/clock.cpp": '#include "run.hpp"\n', "fibers/run.hpp": ""}),
     ("'fibers' includes 'asio'", {"include/fibers/fibers.hpp": "#include <fibers/asio.hpp>\n"}),
-    ("'fibers' is no component that", {"include/fibers/testing.hpp": "#include <fibers/fibers.hpp>\n"}),
-    ("'nowhere' is no component that", {"include/fibers/testing.hpp": "#include <fibers/nowhere.hpp>\n"}),
-    ("'nowhere' is no component of the table", {"include/fibers/nowhere.hpp": ""}),
-    ("'detail/error' is no component of the table", {"include/fibers/detail/error.hpp": ""}),
-    ("'nowhere' is no component of the table", {"fibers/nowhere.cpp": ""}),
-    ("'fibers' is no component of the table", {"fibers/fibers.cpp": ""}),
-    ("a public header includes as", {
+    ("'fibers' is not a component that", {"include/fibers/testing.hpp": "#include <fibers/fibers.hpp>\n"}),
+    ("'nowhere' is not a component that", {"include/fibers/testing.hpp": "#include <fibers/nowhere.hpp>\n"}),
+    ("'nowhere' is not a component of the table", {"include/fibers/nowhere.hpp": ""}),
+    ("'detail/error' is not a component of the table", {"include/fibers/detail/error.hpp": ""}),
+    ("'nowhere' is not a component of the table", {"fibers/nowhere.cpp": ""}),
+    ("'fibers' is not a component of the table", {"fibers/fibers.cpp": ""}),
+    ("since this header is public", {
         "include/fibers/task.hpp": '#include "error.hpp"\n', "include/fibers/error.hpp": ""}),
-    ("is no private header", {
+    ("is not a private header", {
         "fibers/task.cpp": '#include "fibers/error.hpp"\n', "include/fibers/error.hpp": ""}),
-    ("is no private header", {
+    ("is not a private header", {
         "fibers/task.cpp": '#include "../include/fibers/error.hpp"\n', "include/fibers/error.hpp": ""}),
     ("suspend.cpp:1: only detail/parts/context_switch may", {
         "fibers/detail/engine/suspend.cpp": "#include <boost/context/fiber.hpp>\n"}),
@@ -182,13 +182,13 @@ CASES = [
         "include/fibers/run.hpp": "/*\n*/\nboost::context::fiber f;\n"}),
     ("suspend.cpp:2: only detail/engine/scheduler may switch", {
         "fibers/detail/engine/suspend.cpp": 'auto s = R"(")";\nswitch_to(f);\n'}),
-    ("names what does not exist: detail/parts/memory, error, outcome", {
+    ("names components that do not exist: detail/parts/memory, error, outcome", {
         "meson.build": "project('fibers')\n", "include/fibers/clock.hpp": ""}),
     ("has the same stem", {
         "include/fibers/detail/engine/loop.hpp": "", "fibers/detail/engine/loop.hpp": ""}),
-    ("task.cpp:1: only detail/engine/suspend may stop", {"fibers/task.cpp": "hand_over(t);\n"}),
+    ("task.cpp:1: only detail/engine/suspend may suspend", {"fibers/task.cpp": "hand_over(t);\n"}),
 ]  # fmt: skip
 
 
 if __name__ == "__main__":
-    sys.exit(checker.main(check, CASES, "the layers are kept"))
+    sys.exit(checker.main(check, CASES, "the layers and walls are intact"))

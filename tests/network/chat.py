@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSL-1.0
-"""chat.py PROGRAM: drives samples/network/chat by plain sockets."""
+"""chat.py PROGRAM: drives samples/network/chat through plain sockets."""
 
 import socket
 import unittest
@@ -31,12 +31,12 @@ class Guest:
         self.socket.sendall(line.encode() + b"\n")
 
     def hear(self):
-        """The next line; None at the end."""
+        """Returns the next line; None at the end."""
         line = self.file.readline().decode()
         return line.removesuffix("\n") if line else None
 
     def hear_of(self, what):
-        """The next line that ends so; those before it do not matter."""
+        """Skips lines up to one that ends with this text, and returns it."""
         while (line := self.hear()) is not None:
             if line.endswith(what):
                 return line
@@ -45,7 +45,7 @@ class Guest:
 
 class Chat(unittest.TestCase):
     def test_talk(self):
-        """what one says the others hear, in this order, and who comes and leaves"""
+        """a line goes to all other clients, in order, as do joins and leaves"""
         with Program() as server, Guest(server) as first:
             with Guest(server) as second, Guest(server) as third:
                 self.assertEqual([first.name, second.name, third.name], ["guest 1", "guest 2", "guest 3"])
@@ -63,7 +63,7 @@ class Chat(unittest.TestCase):
             self.assertEqual(first.hear(), "guest 2 has left")
 
     def test_slow(self):
-        """a client that does not read stalls nobody, and has to go; it is told why, if it reads again soon"""
+        """a client that does not read stalls no other, is disconnected, and gets the reason if it reads again soon"""
         with Program() as server, Guest(server) as talker, Guest(server) as listener:
             with Guest(server, receive_buffer=4096) as slow:
                 talker.hear_of(slow.name + " has come")
@@ -82,7 +82,7 @@ class Chat(unittest.TestCase):
                 self.assertIsNone(slow.hear())
 
     def test_flood(self):
-        """who talks as fast as it can drowns nobody who listens"""
+        """a client that sends as fast as it can does not starve the others"""
         with Program() as server, Guest(server) as talker, Guest(server) as one, Guest(server) as other:
             lines = [f"{number} the same again" for number in range(20_000)]
 
@@ -94,7 +94,7 @@ class Chat(unittest.TestCase):
             self.assertEqual(at_once(talk, lambda: listen(one), lambda: listen(other))[1:], [True, True])
 
     def test_long_line(self):
-        """a line that is too long is the last one of its client, which learns why"""
+        """a client that sends a line that is too long is disconnected, and gets the reason"""
         with Program() as server, Guest(server) as long, Guest(server) as other:
             long.hear_of("has come")
             long.socket.sendall(b"x" * 100_000)
@@ -117,7 +117,7 @@ class Chat(unittest.TestCase):
             until(lambda: server.descriptors() == before)
 
     def test_end(self):
-        """at the end of the server all hear so, after what was said before, and the server ends"""
+        """at shutdown all clients get the pending lines and a notice, and the server ends"""
         with Program() as server, Guest(server) as one, Guest(server) as other:
             one.hear_of("has come")
             one.say("last words")

@@ -10,7 +10,7 @@ from program import Program, read_to_end
 
 class Heartbeat(unittest.TestCase):
     def test_pieces(self):
-        """a message that comes in pieces, with pauses in which limits pass, is read as it was sent"""
+        """a message in pieces, with pauses in which limits expire, is read as it was sent"""
         with Program() as server, server.connect() as client:
             for piece in b"00", b"05he", b"llo":
                 client.sendall(piece)
@@ -28,7 +28,7 @@ class Heartbeat(unittest.TestCase):
             self.assertEqual(received.replace(b".", b""), b"noyes")
 
     def test_nonsense(self):
-        """what is no size ends the connection"""
+        """an invalid size ends the connection"""
         with Program() as server, server.connect() as client:
             client.sendall(b"size")
             self.assertEqual(read_to_end(client), b"")

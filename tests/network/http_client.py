@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSL-1.0
-"""http_client.py PROGRAM: lets samples/network/http_client fetch from a server that is not always well."""
+"""http_client.py PROGRAM: drives samples/network/http_client against a server with failures."""
 
 import collections
 import http.server
@@ -16,7 +16,7 @@ ATTEMPTS = 3
 
 
 class Answers(http.server.BaseHTTPRequestHandler):
-    """/STATUS/N: this status for the first N requests, then 200. /hang: none. /break: half a one."""
+    """/STATUS/N: this status for the first N requests, then 200. /hang: no answer. /break: half an answer."""
 
     protocol_version = "HTTP/1.1"
 
@@ -25,7 +25,7 @@ class Answers(http.server.BaseHTTPRequestHandler):
         asked[self.path] += 1
         _, what, *times = (self.path if self.path != "/" else "/200/0").split("/")
         if what == "hang":
-            self.rfile.read(1)  # until the client has gone
+            self.rfile.read(1)  # until the client has disconnected
         elif what == "break":
             self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
         else:
@@ -54,7 +54,7 @@ class HttpClient(unittest.TestCase):
         self.server.server_close()
 
     def fetch(self, *targets):
-        """The exit status, how each went, and what was said on stderr."""
+        """Returns the exit status, the outcome of each page, and the output on stderr."""
         urls = [target if ":" in target else f"http://127.0.0.1:{self.server.server_port}{target}" for target in targets]
         done = subprocess.run([program.path, *urls], capture_output=True, text=True, timeout=2 * program.PATIENCE)
         lines = done.stdout.splitlines()
@@ -62,13 +62,13 @@ class HttpClient(unittest.TestCase):
         return done.returncode, [line.removeprefix(url + ": ") for url, line in zip(urls, lines)], done.stderr
 
     def test_well(self):
-        """many pages at once, each asked for once"""
+        """many pages are fetched at once, each once"""
         targets = [f"/200/0/{number}" for number in range(50)]
         self.assertEqual(self.fetch(*targets), (0, ["200 OK, 5 bytes"] * 50, ""))
         self.assertEqual(self.server.asked, dict.fromkeys(targets, 1))
 
     def test_again(self):
-        """what may pass is tried again, after a pause that grows, and what may not is not"""
+        """a temporary failure is retried after a growing pause, a permanent one is not"""
         begin = time.monotonic()
         status, pages, said = self.fetch("/503/2", "/503/9", "/404/9", "/break")
         self.assertGreaterEqual(time.monotonic() - begin, 0.3)
@@ -80,9 +80,9 @@ class HttpClient(unittest.TestCase):
         self.assertEqual(said.count("again in 200 ms\n"), 3)
 
     def test_nobody(self):
-        """where nobody listens, and what is no URL; the rest is fetched all the same"""
+        """a refused connection and an invalid URL do not affect other pages"""
         with socket.socket() as taken:
-            taken.bind(("127.0.0.1", 0))  # and does not listen
+            taken.bind(("127.0.0.1", 0))  # does not listen
             nobody = f"http://127.0.0.1:{taken.getsockname()[1]}/"
             no_urls = "gopher:x", "http://", "http://:80/", "http://x:", "http:/x:80/", "http://#/x:80"
             status, pages, _ = self.fetch(nobody, "/200/0", "/200/0#here", *no_urls)
@@ -94,13 +94,13 @@ class HttpClient(unittest.TestCase):
         self.assertEqual(self.server.asked, {"/200/0": 2})
 
     def test_no_path(self):
-        """a URL without a path asks for /, and a long one is asked for as it is"""
+        """a URL without a path requests /, and a long path is sent unchanged"""
         long = "/200/" + "0" * 3000
         self.assertEqual(self.fetch(f"http://127.0.0.1:{self.server.server_port}", long)[0], 0)
         self.assertEqual(self.server.asked, {"/": 1, long: 1})
 
     def test_deadline(self):
-        """the deadline of all cuts off what hangs, and what is there by then is shown"""
+        """the common deadline ends hanging requests, and pages that have arrived are shown"""
         begin = time.monotonic()
         status, pages, _ = self.fetch("/hang", "/200/0", "/hang/2")
         self.assertEqual((status, pages[1]), (1, "200 OK, 5 bytes"))
@@ -109,7 +109,7 @@ class HttpClient(unittest.TestCase):
         self.assertGreaterEqual(time.monotonic() - begin, 9)
 
     def test_usage(self):
-        """without a URL it says what it wants"""
+        """without a URL it prints its usage"""
         done = subprocess.run([program.path], capture_output=True, text=True, timeout=program.PATIENCE)
         self.assertEqual((done.returncode, done.stdout), (2, ""))
         self.assertIn("usage:", done.stderr)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSL-1.0
-"""http_curl.py PROGRAM: drives samples/network/http_server by curl."""
+"""http_curl.py PROGRAM: drives samples/network/http_server through curl."""
 
 import time
 import unittest
@@ -14,7 +14,7 @@ def curl(*arguments, text=None):
 
 class Curl(unittest.TestCase):
     def test_get(self):
-        """curl gets the page, and its header only"""
+        """curl gets the page, or only its header"""
         with Program() as server:
             page = curl(server.address)
             self.assertIn("<td>requests<td>1<td>1\n", page)
@@ -24,7 +24,7 @@ class Curl(unittest.TestCase):
             self.assertEqual(curl("--http1.0", "-o", "/dev/null", "-w", "%{http_code}", server.address), "200")
 
     def test_keep_alive(self):
-        """curl uses its connection again, after each kind of answer that leaves it open"""
+        """curl reuses its connection after each kind of answer that leaves it open"""
         with Program() as server:
             urls = [f"{server.address}/{name}" for name in ("", "echo", "nothing", "")]
             said = curl(*urls, *["-o", "/dev/null"] * 4, "-w", "%{http_code} %{num_connects}\n")
@@ -33,7 +33,7 @@ class Curl(unittest.TestCase):
             self.assertEqual(said, "200 1\n405 0\n")
 
     def test_post(self):
-        """what curl posts comes back, of every size that is allowed, with its type; more gets 413"""
+        """a posted body of any allowed size is returned with its type; a larger one gets 413"""
         limit = 1024 * 1024
         with Program() as server:
             for size in 0, 1, 1000, 100_000, limit:
@@ -47,7 +47,7 @@ class Curl(unittest.TestCase):
                 self.assertEqual(said, "Payload Too Large\n413")
 
     def test_expect(self):
-        """a client that asks whether to go on is told so at once"""
+        """a client that expects 100-continue gets it at once"""
         with Program() as server:
             url = f"{server.address}/echo"
             said = curl("-i", "-H", "Expect: 100-continue", "--expect100-timeout", str(PATIENCE), "-d", "x", url)
@@ -55,12 +55,12 @@ class Curl(unittest.TestCase):
             self.assertTrue(said.endswith("\n\nx"), said)
 
     def test_at_once(self):
-        """twenty slow requests at once do not wait for each other"""
+        """twenty concurrent slow requests do not wait for each other"""
         with Program() as server:
             begin = time.monotonic()
             said = curl("--parallel", "--parallel-immediate", f"{server.address}/slow#[1-20]")
             self.assertEqual(said, "That took two seconds.\n" * 20)
-            self.assertLess(time.monotonic() - begin, 20)  # one after the other: 40
+            self.assertLess(time.monotonic() - begin, 20)  # sequentially: 40
 
 
 if __name__ == "__main__":

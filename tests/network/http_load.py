@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSL-1.0
-"""http_load.py PROGRAM: puts load on samples/network/http_server with wrk, for three seconds."""
+"""http_load.py PROGRAM: drives samples/network/http_server with wrk for three seconds."""
 
 import re
 import unittest
@@ -10,7 +10,7 @@ from program import Program, run, until
 
 class Load(unittest.TestCase):
     def test_load(self):
-        """under load all get their answers, and afterwards no descriptor is left"""
+        """under load all requests are answered, and no descriptor is left afterwards"""
         with Program() as server, server.connect() as other:
             other.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             other.recv(1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSL-1.0
-"""http_server.py PROGRAM [CLASS]: drives samples/network/http_server by plain sockets, as no good client would."""
+"""http_server.py PROGRAM [CLASS]: drives samples/network/http_server through plain sockets, as a misbehaving client."""
 
 import re
 import signal
@@ -25,7 +25,7 @@ def post(body, length=None):
 
 
 def one_answer(connection):
-    """The status, the header and the body of the next answer."""
+    """Returns the status, the header and the body of the next answer."""
     head = b""
     while not head.endswith(b"\r\n\r\n"):
         byte = connection.recv(1)
@@ -37,18 +37,18 @@ def one_answer(connection):
 
 
 def ask(server, request):
-    """The status of the last answer on a connection of its own, which the server closes; 0: it gave none."""
+    """Sends this on a new connection, which the server closes. Returns the status of the last answer, or 0."""
     with server.connect() as client:
         try:
             client.sendall(request)
         except (ConnectionResetError, BrokenPipeError):
-            pass  # it had heard enough
+            pass  # the server has closed the connection early
         answers = re.findall(rb"HTTP/1\.[01] (\d+)", read_to_end(client))
         return int(answers[-1]) if answers else 0
 
 
 def under_way(server):
-    """How many connections are there, and how many requests are under way, this one not counted."""
+    """Returns the numbers of connections and of requests under way, without this one."""
     with server.connect() as client:
         client.sendall(GET)
         page = one_answer(client)[2].decode()
@@ -57,7 +57,7 @@ def under_way(server):
 
 class Requests(unittest.TestCase):
     def test_keep_alive(self):
-        """a connection serves one request after the other, also those that were sent together"""
+        """a connection serves sequential and pipelined requests"""
         with Program() as server, server.connect() as client:
             for number in range(3):
                 client.sendall(post(b"%d" % number))
@@ -66,13 +66,13 @@ class Requests(unittest.TestCase):
             self.assertEqual([one_answer(client)[2][:1] for _ in range(4)], [b"a", b"b", b"<", b"c"])
 
     def test_versions(self):
-        """a client of HTTP/1.0 sees the connection closed, and one that asks for that, too"""
+        """the connection is closed for HTTP/1.0, and on request"""
         with Program() as server:
             self.assertEqual(ask(server, b"GET / HTTP/1.0\r\n\r\n"), 200)
             self.assertEqual(ask(server, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"), 200)
 
     def test_pieces(self):
-        """a request may come in pieces, of a byte, and of chunks"""
+        """a request may arrive byte by byte, and in chunks"""
         request = b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n"
         with Program() as server, server.connect() as client:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -81,7 +81,7 @@ class Requests(unittest.TestCase):
             self.assertEqual(one_answer(client)[2], b"hello world")
 
     def test_half_open(self):
-        """who closes its sending side after a request gets the answer; within one, the end"""
+        """a client that closes its sending side after a request gets the answer; within a request, the end"""
         with Program() as server:
             for request, status in (GET, b"200"), (SLOW, b"200"), (GET[:-2], None), (post(b"abc", 5), None), (b"", None):
                 with server.connect() as client:
@@ -93,7 +93,7 @@ class Requests(unittest.TestCase):
 
 class BadClients(unittest.TestCase):
     def test_garbage(self):
-        """garbage gets a 4xx and the end of the connection, and others are served meanwhile"""
+        """garbage gets a 4xx and the end of the connection, and other clients are served meanwhile"""
         garbage = {
             b"nonsense\r\n\r\n": 400,
             b"\r\n\r\n\r\n": 400,
@@ -141,7 +141,7 @@ class BadClients(unittest.TestCase):
             self.assertEqual(set(served), {200})
 
     def test_too_slow(self):
-        """a byte a second is too slow: 408; who sends nothing is sent away later; others are served meanwhile"""
+        """a byte a second gets 408; an idle client is disconnected later; other clients are served meanwhile"""
         with Program() as server:
 
             def byte_by_byte():
@@ -169,7 +169,7 @@ class BadClients(unittest.TestCase):
             self.assertGreaterEqual(idle, TIME_BETWEEN_REQUESTS)
 
     def test_does_not_read(self):
-        """who does not read what it asked for is sent away, and others are served meanwhile"""
+        """a client that does not read its answer is disconnected, and others are served meanwhile"""
         request = post(bytes(2**20))
         with Program() as server, server.connect() as stuck:
             stuck.settimeout(1)
@@ -180,7 +180,7 @@ class BadClients(unittest.TestCase):
             until(lambda: under_way(server)[0] == 0)
 
     def test_reset(self):
-        """who resets its connection, before, within and after a request, leaves nothing behind"""
+        """a reset before, within or after a request leaves nothing behind"""
         with Program() as server, server.connect() as other:
             other.sendall(GET)
             one_answer(other)
@@ -204,11 +204,11 @@ class End(unittest.TestCase):
 
             def slow():
                 with server.connect() as client:
-                    client.sendall(SLOW + SLOW)  # the second one comes too late
+                    client.sendall(SLOW + SLOW)  # the second request is too late
                     return read_to_end(client)
 
             def stop():
-                until(lambda: under_way(server)[1] == 6)  # five, and the half one
+                until(lambda: under_way(server)[1] == 6)  # five, and the incomplete one
                 server.stop(number)
                 self.assertEqual(read_to_end(idle), b"")
                 half.sendall(GET[7:])
@@ -225,11 +225,11 @@ class End(unittest.TestCase):
                 server.connect()
 
     def test_sigterm(self):
-        """after SIGTERM requests that are under way are answered, idle connections end, and nobody new comes in"""
+        """after SIGTERM requests under way are answered, idle connections end, and no new one is accepted"""
         self.check(signal.SIGTERM)
 
     def test_sigint(self):
-        """after SIGINT, too"""
+        """SIGINT shuts it down in the same way"""
         self.check(signal.SIGINT)
 
 

@@ -17,7 +17,7 @@ def workers(server):
 
 
 def answer(client, line):
-    """The worker that answers, and what it says."""
+    """Returns the worker that answers, and its answer."""
     client.sendall(line + b"\n")
     received = b""
     while not received.endswith(b"\n"):
@@ -30,7 +30,7 @@ def answer(client, line):
 
 class Prefork(unittest.TestCase):
     def test_workers(self):
-        """clients are served by the workers, many at once"""
+        """the workers serve many clients at once"""
         with Program() as server:
 
             def talk(number):
@@ -42,10 +42,10 @@ class Prefork(unittest.TestCase):
                 self.assertEqual(len({worker for worker, _ in said} - workers(server)), 0)
 
     def test_replaced(self):
-        """a worker that is killed takes its clients with it, and is replaced"""
+        """a killed worker loses its clients, and is replaced"""
         with Program() as server, server.connect() as client:
             worker, _ = answer(client, b"hello")
-            until(lambda: len(workers(server)) == 4)  # the first may answer before the last is begun
+            until(lambda: len(workers(server)) == 4)  # the first may answer before the last is forked
             os.kill(worker, signal.SIGKILL)
             self.assertEqual(read_to_end(client), b"")
             until(lambda: len(workers(server)) == 4 and worker not in workers(server))

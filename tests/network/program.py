@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSL-1.0
-"""A sample of samples/network as a process of its own, for tests that drive it as its users do."""
+"""A program of samples/network as a process, for tests that drive it as its users do."""
 
 import os
 import pathlib
@@ -14,15 +14,15 @@ import threading
 import time
 import unittest
 
-PATIENCE = 20  # seconds, for what should take none: only a program that hangs comes near it
-SKIPPED = 77  # as Meson has it
+PATIENCE = 20  # seconds, for waits that should be short: only a program that hangs reaches it
+SKIPPED = 77  # Meson's status for a skipped test
 
 path = None  # of the program under test
 
 
 class Program:
-    """The server, listening on a free port. At the end of the block it is asked to stop, if it was not before, and must
-    have ended well: with status 0, and no word on stderr but what is expected."""
+    """The server, listening on a free port. At the end of the block it is stopped, if it still runs. It must end with
+    status 0, and without unexpected output on stderr."""
 
     def __init__(self, *arguments, expected_errors=r""):
         self.stopped = False
@@ -69,7 +69,7 @@ class Program:
 
 
 def read_to_end(connection):
-    """All that comes until the other side closes, or resets the connection."""
+    """Reads until the other side closes, or resets the connection."""
     received = b""
     try:
         while more := connection.recv(65536):
@@ -80,13 +80,13 @@ def read_to_end(connection):
 
 
 def reset(connection):
-    """Closes it so that the other side gets a reset."""
+    """Closes a connection so that the other side gets a reset."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     connection.close()
 
 
 def until(condition):
-    """Waits until it holds."""
+    """Waits until the condition holds."""
     end = time.monotonic() + PATIENCE
     while not condition():
         if time.monotonic() > end:
@@ -95,13 +95,13 @@ def until(condition):
 
 
 def at_once(*functions):
-    """Calls all of them, each in a thread; what they return."""
+    """Calls all functions, each in a thread, and returns their results."""
     results = [None] * len(functions)
 
     def call(i):
         try:
             results[i] = functions[i]()
-        except BaseException as error:  # raised below, where the test sees it
+        except BaseException as error:  # raised below, in the thread of the test
             results[i] = error
 
     threads = [threading.Thread(target=call, args=[i]) for i in range(len(functions))]
@@ -116,7 +116,7 @@ def at_once(*functions):
 
 
 def run(*command, text=None):
-    """What a client prints."""
+    """Runs a client program, and returns its output."""
     done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=PATIENCE)
     if done.returncode != 0:
         raise AssertionError(f"{command} ended with {done.returncode}: {done.stderr}")
@@ -124,7 +124,7 @@ def run(*command, text=None):
 
 
 def main(*tools):
-    """SCRIPT PROGRAM: the tests of a script. Without the tools that they need they are skipped."""
+    """SCRIPT PROGRAM: runs the tests of a script. They are skipped if a tool that they need is missing."""
     global path
     path = str(pathlib.Path(sys.argv.pop(1)).resolve())
     missing = [tool for tool in tools if not shutil.which(tool)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSL-1.0
-"""tcp_echo.py PROGRAM: drives samples/network/tcp_echo by plain sockets and by nc."""
+"""tcp_echo.py PROGRAM: drives samples/network/tcp_echo through plain sockets and nc."""
 
 import shutil
 import signal
@@ -15,14 +15,14 @@ GRACE = 5
 
 
 def echoed(client, text):
-    """Does it come back?"""
+    """Returns whether the server echoes a message."""
     client.sendall(text)
     return client.recv(len(text), socket.MSG_WAITALL) == text
 
 
 class TcpEcho(unittest.TestCase):
     def test_echo(self):
-        """what is sent comes back, also when much is under way in both directions"""
+        """data is echoed, also while much is under way in both directions"""
         sent = bytes(i * i % 251 for i in range(1_000_000))
         with Program() as server, server.connect() as client:
 
@@ -40,7 +40,7 @@ class TcpEcho(unittest.TestCase):
             self.assertEqual(run("nc", "-N", "127.0.0.1", str(server.port), text="hello\nagain\n"), "hello\nagain\n")
 
     def test_many(self):
-        """fifty clients at once get each its own, and leave no descriptor behind"""
+        """fifty concurrent clients get their own data, and leave no descriptor behind"""
         with Program() as server, server.connect() as other:
             self.assertTrue(echoed(other, b"first"))
             before = server.descriptors()
@@ -53,7 +53,7 @@ class TcpEcho(unittest.TestCase):
             until(lambda: server.descriptors() == before)
 
     def test_reset(self):
-        """a client that resets its connection harms nobody else"""
+        """a client that resets its connection does not affect the others"""
         with Program() as server, server.connect() as other:
             self.assertTrue(echoed(other, b"first"))
             before = server.descriptors()
@@ -65,7 +65,7 @@ class TcpEcho(unittest.TestCase):
             self.assertTrue(echoed(other, b"still here"))
 
     def test_reader_who_does_not_read(self):
-        """a client that does not read what it gets back stops only itself"""
+        """a client that does not read its echo blocks only itself"""
         with Program() as server, server.connect() as stuck, server.connect() as other:
             stuck.settimeout(1)
             with self.assertRaises(TimeoutError):
@@ -73,7 +73,7 @@ class TcpEcho(unittest.TestCase):
             self.assertTrue(echoed(other, b"still here"))
 
     def test_grace(self):
-        """after SIGTERM nobody new comes in, and those who are there may finish"""
+        """after SIGTERM no new connection is accepted, and open ones may finish"""
         with Program() as server, server.connect() as client:
             self.assertTrue(echoed(client, b"before"))
             server.stop()
@@ -84,7 +84,7 @@ class TcpEcho(unittest.TestCase):
             self.assertLess(server.seconds_until_end(), GRACE)
 
     def test_end_of_grace(self):
-        """who does not finish in the time of grace is cut off"""
+        """a client that does not finish in the grace period is disconnected"""
         with Program() as server, server.connect() as client:
             self.assertTrue(echoed(client, b"before"))
             begin = time.monotonic()
@@ -105,7 +105,7 @@ class TcpEcho(unittest.TestCase):
         server.errors.close()
 
     def test_misuse(self):
-        """without a port, or with one that is taken, it says so"""
+        """it reports a missing port, and one that is in use"""
         for arguments in [], ["99999"], ["80x"], ["-1"]:
             done = subprocess.run([program.path, *arguments], capture_output=True, text=True, timeout=PATIENCE)
             self.assertEqual(done.returncode, 2)
@@ -121,7 +121,7 @@ class TcpEcho(unittest.TestCase):
             server.connect().close()
         except ConnectionRefusedError:
             return True
-        except ConnectionResetError:  # it was being closed just then
+        except ConnectionResetError:  # the server was just closing it
             pass
         return False
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSL-1.0
-"""tls_echo.py PROGRAM: drives samples/network/tls_echo by openssl and by Python's TLS."""
+"""tls_echo.py PROGRAM: drives samples/network/tls_echo through openssl and Python's TLS."""
 
 import socket
 import ssl
@@ -31,7 +31,7 @@ class TlsEcho(unittest.TestCase):
         )
 
     def openssl(self, *arguments):
-        """openssl s_client, connected and sure that the server is the right one."""
+        """An openssl s_client that has connected and verified the server."""
         client = subprocess.Popen(
             ["openssl", "s_client", "-connect", self.server.address, "-CAfile", self.certificate.name, "-quiet"]
             + ["-verify_return_error", "-verify_ip", "127.0.0.1", *arguments],
@@ -43,7 +43,7 @@ class TlsEcho(unittest.TestCase):
         return client
 
     def test_openssl(self):
-        """openssl trusts the certificate, for this address only, and gets its lines back"""
+        """openssl trusts the certificate for this address only, and gets its lines back"""
         for version in "-tls1_3", "-tls1_2":
             client = self.openssl(version)
             for line in "hello\n", "again\n":
@@ -57,10 +57,10 @@ class TlsEcho(unittest.TestCase):
         self.assertIn("IP address mismatch", mistaken.communicate(timeout=PATIENCE)[0])
 
     def test_good_bye(self):
-        """a client that says good bye hears it, too, after all that it has sent"""
+        """a client that sends close_notify gets one, after all its data"""
         sent = bytes(i * i % 251 for i in range(300_000))
         with self.connect() as client:
-            # In turns, since two threads must not use one connection of TLS at once.
+            # Alternately, since two threads must not use one TLS connection at once.
             for begin in range(0, len(sent), 50_000):
                 part = sent[begin : begin + 50_000]
                 client.sendall(part)
@@ -68,10 +68,10 @@ class TlsEcho(unittest.TestCase):
                 while len(received) < len(part):
                     received += client.recv(65536)
                 self.assertEqual(received, part)
-            client.unwrap().close()  # sends the word and waits for the other one
+            client.unwrap().close()  # sends close_notify and waits for the server's
 
     def test_end(self):
-        """a client that is there when the time of grace is over hears good bye, and not a broken connection"""
+        """a client that is connected at the end of the grace period gets close_notify, and not a broken connection"""
         with self.connect() as client:
             client.sendall(b"hello")
             self.assertEqual(client.recv(5), b"hello")
@@ -81,7 +81,7 @@ class TlsEcho(unittest.TestCase):
             self.assertGreaterEqual(time.monotonic() - begin, GRACE)
 
     def test_end_without_answer(self):
-        """who does not answer the good bye does not hold up the end"""
+        """a client that does not answer close_notify does not delay the end"""
         with self.connect() as client:
             client.sendall(b"hello")
             self.assertEqual(client.recv(5), b"hello")
@@ -91,7 +91,7 @@ class TlsEcho(unittest.TestCase):
             self.assertGreaterEqual(time.monotonic() - begin, GRACE + 1)
 
     def test_no_tls(self):
-        """who speaks no TLS, or breaks off, is sent away, and others are served"""
+        """a client without TLS, or with a broken handshake, is disconnected, and others are served"""
         with self.connect() as other:
             other.sendall(b"hello")
             self.assertEqual(other.recv(5), b"hello")
@@ -110,7 +110,7 @@ class TlsEcho(unittest.TestCase):
             self.assertEqual(other.recv(5), b"hello")
 
     def test_slow_handshake(self):
-        """who begins no handshake is sent away after five seconds"""
+        """a client that begins no handshake is disconnected after five seconds"""
         begin = time.monotonic()
         with self.server.connect() as client:
             self.assertEqual(read_to_end(client), b"")
