@@ -139,7 +139,7 @@ void performer::handle_cancellation() {
       try {
         throw;
       } catch (fibers::cancelled_error const& again) {
-        law(&again == &error, "who handles a cancellation throws that one again");
+        law(&again == &error, "a handler rethrows the cancellation that it caught");
         throw;
       }
     }
@@ -155,7 +155,7 @@ void performer::handle_failure() {
     try {
       throw;
     } catch (failure const& again) {
-      law(&again == &error, "who handles a failure throws that one again");
+      law(&again == &error, "a handler rethrows the failure that it caught");
     }
   }
 }
@@ -182,7 +182,7 @@ void performer::move_on() {
   trace(&self_, "moves on after " + std::to_string(limit.count()));
   auto const in_time =
       fibers::move_on_after(limit, [&](fibers::timeout_scope& scope) { in_scope(scope, moved, expired); });
-  law(in_time || expired, "who moves on before the end has no time left");
+  law(in_time || expired, "move_on_after() returns before the end only after its limit");
   law(in_time || moved || fibers::clock::now() >= begin + limit, "a timeout is not too early");
 }
 
@@ -259,15 +259,15 @@ void performer::group() {
         throw;
       }
     });
-    law(family.failed == 0 && !body_failed, "a group tells of errors");
+    law(family.failed == 0 && !body_failed, "a group throws only if there was an error");
   } catch (fibers::exception_group const& errors) {
     trace(&self_, errors.what());
     auto const count = errors.exceptions().size();
     auto const most = static_cast<std::size_t>(family.failed + (body_failed ? 1 : 0));
-    law(count >= 1 && count <= most && count + 1 >= most, "a group tells of each error once");
+    law(count >= 1 && count <= most && count + 1 >= most, "a group contains each error once");
     if (choose(2) == 0) throw;
   } catch (fibers::cancelled_error const&) {
-    law(family.failed == 0 && !body_failed, "a group tells of errors");
+    law(family.failed == 0 && !body_failed, "a group throws only if there was an error");
     law(!body_returned || self_.may_be_cancelled(), "a group is not cancelled without a reason");
     throw;
   }
@@ -332,12 +332,12 @@ void performer::together() {
       auto const winner = fibers::race(one, two);
       law(std::any_of(family.children.begin(), family.children.end(),
                       [&](auto* c) { return c->number == winner && c->how == left::returned; }),
-          "who wins a race has returned");
+          "the winner of a race has returned");
     }
   } catch (failure const&) {
-    law(how != 1 && family.failed > 0, "an error comes from somebody");
+    law(how != 1 && family.failed > 0, "an error was thrown by a child");
   } catch (fibers::exception_group const&) {
-    law(how != 1 && family.failed > 0, "an error comes from somebody");
+    law(how != 1 && family.failed > 0, "an error was thrown by a child");
   }
 }
 

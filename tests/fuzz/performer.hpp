@@ -52,7 +52,7 @@ class performer {
       trace(&self_, "is cancelled");
       law(self_.may_be_cancelled() ||
               std::any_of(others.begin(), others.end(), [](auto* a) { return a->handle.cancelled(); }),
-          "nobody is cancelled without a reason");
+          "no task is cancelled without a reason");
       throw;
     }
   }

@@ -53,7 +53,7 @@ void performer::fetch(actor& target, Get call) {
     if (choose(2) == 0) throw;
     return;
   }
-  law(!own, "nobody waits for itself");
+  law(!own, "no task waits for itself");
   law(target.handle.done() && !target.handle.cancelled() && (target.part || target.how == left::returned),
       "get() returns if the task has");
 }
@@ -90,7 +90,7 @@ void performer::uncancel() {
   auto const& outermost = self_.frames.front();
   if (self_.shielded() || !outermost.scopes.empty() || !outermost.families.empty()) return;
   auto const before = this_task::cancelling();
-  law(this_task::uncancel() == std::max(before - 1, 0), "uncancel takes one request back");
+  law(this_task::uncancel() == std::max(before - 1, 0), "uncancel withdraws one request");
   self_.took_back = true;
   if (before > 0 && !self_.others_asked()) ++self_.taken_back;
 }
@@ -138,7 +138,7 @@ void performer::wait_for_one() {
   } catch (fibers::exception_group const&) {
     law(how == 0, "wait() throws nothing of the task's");
   }
-  law(target.handle.done(), "a wait for a task is over when the task is");
+  law(target.handle.done(), "a wait for a task ends after the task");
 }
 
 std::vector<actor*> performer::several() {
@@ -159,13 +159,13 @@ void performer::wait_for_several() {
     auto tasks = fibers::as_completed(handles(targets));
     for (std::size_t i = 0; i < targets.size(); ++i) {
       auto const next = wait([&] { return tasks.next(); }, targets);
-      law(next.has_value() && next->done(), "as_completed gives those that have ended");
+      law(next.has_value() && next->done(), "as_completed yields tasks that have ended");
     }
     return;
   }
   auto const all = handles(targets);
   auto const result = wait([&] { return fibers::wait(all, when, 3s); }, targets);
-  law(result.done.size() + result.pending.size() == all.size(), "wait() tells of all");
+  law(result.done.size() + result.pending.size() == all.size(), "wait() returns all tasks");
   law(std::all_of(result.done.begin(), result.done.end(), [](auto& t) { return t.done(); }), "done tasks are done");
 }
 
@@ -183,7 +183,7 @@ void performer::gather_tasks() {
           for (auto* target : targets) getters.emplace_back(self_, *target);
           if (tolerant) {
             auto const outcomes = fibers::gather(fibers::return_exceptions, all);
-            law(outcomes.size() == all.size(), "gather gives each outcome");
+            law(outcomes.size() == all.size(), "gather returns each outcome");
           } else {
             fibers::gather(all);
           }

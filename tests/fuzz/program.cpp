@@ -64,7 +64,7 @@ int play::perform(actor& self, tape t) {
   try {
     performer(*this, self, t).body();
     if (!self.others_asked()) {
-      law(this_task::cancelling() == self.asked_directly - self.taken_back, "scopes take back their own requests");
+      law(this_task::cancelling() == self.asked_directly - self.taken_back, "scopes withdraw their own requests");
     }
     self.how = left::returned;
     trace(&self, "returns");
@@ -124,7 +124,7 @@ void play::run() {
     return std::all_of(actors_.begin(), actors_.end(), [](auto& a) { return !a.handle || a.handle.done(); });
   };
   for (int round = 0; !all_done(); ++round) {
-    if (round == 10'000) give_up("who is asked to end again and again does so");
+    if (round == 10'000) give_up("a task that is cancelled repeatedly ends");
     trace(nullptr, "cancels all");
     for (std::size_t i = 0; i < actors_.size(); ++i) {
       if (actors_[i].handle && !actors_[i].handle.done()) ask(actors_[i]);
@@ -142,11 +142,11 @@ void play::rest() {
   if (deadlocks_) {
     try {
       never_.wait();
-      law(false, "what never comes does not come");
+      law(false, "an event that is never set ends no wait");
     } catch (fibers::deadlock_error const& deadlock) {
       trace(nullptr, deadlock.what());
       std::string_view const text(deadlock.what());
-      law(text.find("'main'") != text.npos, "a deadlock names those who wait");
+      law(text.find("'main'") != text.npos, "a deadlock names the waiting tasks");
     }
   } else {
     fibers::sleep_for(24h);
@@ -154,7 +154,7 @@ void play::rest() {
   look();
   for (auto& a : actors_) {
     if (!a.handle || a.handle.done()) continue;
-    law(!a.sleeps, "nobody sleeps for ever");
+    law(!a.sleeps, "no task sleeps for ever");
     for (auto const& frame : a.frames) {
       law(std::all_of(frame.scopes.begin(), frame.scopes.end(),
                       [](auto* s) { return s->expired() || s->when() == fibers::no_timeout; }),
@@ -167,9 +167,9 @@ void play::look() {
   things_.check_at_rest();
   for (auto const& a : actors_) {
     if (!a.handle) continue;
-    law(!a.handle.done() || a.waiters == 0, "nobody waits for a task that has ended");
+    law(!a.handle.done() || a.waiters == 0, "no task waits for a task that has ended");
     bool const doomed = a.parent != nullptr && a.parent->group != nullptr && a.parent->down && !a.handle.done();
-    law(!doomed || a.handle.cancelling() > 0 || a.took_back, "a group that goes down has asked its children to end");
+    law(!doomed || a.handle.cancelling() > 0 || a.took_back, "a group that aborts has cancelled its children");
   }
 }
 
@@ -181,15 +181,15 @@ void play::check_outcome(actor& a) {
   if (a.part) return;
   switch (a.how) {
     case left::not_begun:
-      return law(cancelled && a.asked(), "who does not begin was cancelled before");
+      return law(cancelled && a.asked(), "a task that never began was cancelled before");
     case left::running:
-      return law(false, "who has ended has left its body");
+      return law(false, "a task that has ended has left its body");
     case left::returned:
-      return law(!cancelled || a.asked(), "who returns unasked is not cancelled");
+      return law(!cancelled || a.asked(), "a task that returns without a request is not cancelled");
     case left::cancelled:
-      return law(cancelled, "who leaves by a cancellation ends cancelled");
+      return law(cancelled, "a task that a cancellation leaves ends cancelled");
     case left::failed:
-      return law(!cancelled && a.handle.exception() == a.error, "who fails ends with that error");
+      return law(!cancelled && a.handle.exception() == a.error, "a task that fails ends with its error");
   }
 }
 
@@ -213,11 +213,11 @@ extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size
       fuzz::tape bytes({data, size});
       fuzz::play(bytes, failed_parts).run();
     } catch (...) {
-      fuzz::give_up("the referee is not cancelled, and nothing else is thrown at it");
+      fuzz::give_up("the referee is not cancelled, and gets no other exception");
     }
   });
   fuzz::law(alive.expired(), "no task is left");
-  fuzz::law(unfetched <= failed_parts, "what somebody looked at is not reported");
+  fuzz::law(unfetched <= failed_parts, "a fetched error is not reported");
 
   for (auto const& what : broken) std::fprintf(stderr, "broken: %s\n", what.c_str());
   if (!broken.empty()) std::abort();

@@ -93,7 +93,7 @@ struct shop {
         queue.put(std::move(item));
       });
     } catch (...) {
-      law(item.id == id, "an item that was not put is as it was");
+      law(item.id == id, "an item that was not put is unchanged");
       throw;
     }
     in.push_back(id);
@@ -102,7 +102,7 @@ struct shop {
     int const id = ++last_id;
     parcel item(id);
     bool const done = queue.try_put(std::move(item));
-    law(item.id == (done ? 0 : id), "an item is moved if it was put, and only then");
+    law(item.id == (done ? 0 : id), "an item is moved exactly if it was put");
     if (done) in.push_back(id);
   }
   template <class Player>
@@ -136,22 +136,22 @@ struct shop {
   }
 
   void check_at_rest() {
-    law(getters == 0 || queue.empty(), "nobody waits for an item while there are any");
-    law(putters == 0 || queue.full(), "nobody waits for room while there is any");
-    law(getters == 0 || putters == 0, "nobody waits for an item while somebody waits with one");
-    law(joiners == 0 || queue.size() > 0, "nobody waits for items to be done when all are");
-    law(!shut_down || (getters == 0 && putters == 0), "nobody waits at a queue that was shut down");
+    law(getters == 0 || queue.empty(), "no task waits for an item while there are any");
+    law(putters == 0 || queue.full(), "no task waits for room while there is any");
+    law(getters == 0 || putters == 0, "no getter waits while a putter waits");
+    law(joiners == 0 || queue.size() > 0, "no task waits in join() when all items are done");
+    law(!shut_down || (getters == 0 && putters == 0), "no task waits at a queue that was shut down");
   }
   void check_books() {
     try {
       while (auto const item = queue.try_get()) out.push_back(item->id);
     } catch (queue_shut_down const&) {
     }
-    law(in.size() == out.size() + dropped, "items put are items got and items in the queue");
+    law(in.size() == out.size() + dropped, "each item that was put was got, dropped or is in the queue");
     std::sort(in.begin(), in.end());
     std::sort(out.begin(), out.end());
     law(std::adjacent_find(out.begin(), out.end()) == out.end(), "no item is got twice");
-    law(std::includes(in.begin(), in.end(), out.begin(), out.end()), "what is got was put");
+    law(std::includes(in.begin(), in.end(), out.begin(), out.end()), "an item that was got had been put");
   }
 
   Queue queue;
@@ -209,27 +209,31 @@ class shared_things {
     first_.check_at_rest();
     last_.check_at_rest();
     least_.check_at_rest();
-    law(choosers_ == 0 || (first_.queue.empty() && last_.queue.empty()), "nobody waits for any while there is one");
-    law(choosers_ == 0 || first_.putters + last_.putters == 0, "nobody waits for any while somebody waits with one");
-    law(choosers_ == 0 || !first_.shut_down || !last_.shut_down, "nobody waits at queues that were shut down");
+    law(choosers_ == 0 || (first_.queue.empty() && last_.queue.empty()),
+        "no task waits in get_any() while there is an item");
+    law(choosers_ == 0 || first_.putters + last_.putters == 0, "no task waits in get_any() while a putter waits");
+    law(choosers_ == 0 || !first_.shut_down || !last_.shut_down,
+        "no task waits in get_any() for queues that were shut down");
     law(held_ + free_.available() == permits_, "permits are held or free");
-    law(acquirers_.empty() || acquirers_.front() > free_.available(), "who waits for permits wants more than are free");
-    law(mutex_.is_locked() == (owners_ == 1), "a mutex is locked if somebody has it");
-    law(lockers_ == 0 || owners_ == 1, "nobody waits for a free mutex");
+    law(acquirers_.empty() || acquirers_.front() > free_.available(),
+        "the first waiter for permits wants more than are free");
+    law(mutex_.is_locked() == (owners_ == 1), "a mutex is locked exactly if it has an owner");
+    law(lockers_ == 0 || owners_ == 1, "no task waits for a free mutex");
     law(sharers_.empty() || writers_ > 0 || (readers_ > 0 && sharers_.front() == wish::alone),
         "the first to wait for a shared_mutex cannot have it");
     bool const free = shared_.try_lock();
-    law(free == (readers_ + writers_ == 0), "a shared_mutex is locked if somebody has it");
+    law(free == (readers_ + writers_ == 0), "a shared_mutex is locked exactly if it has an owner");
     if (free) shared_.unlock();
-    law(token_takers_ == 0 || tokens_ == 0, "nobody waits for a token while there are any");
-    law(!tokens_mutex_.is_locked(), "who waits for a condition does not hold the lock");
-    law(comers_ < parties_ && static_cast<int>(meeting_.waiting()) == comers_, "fewer wait than would be enough");
-    law(comers_ == 0 || !meeting_.broken(), "nobody waits at a broken barrier");
-    law(event_waiters_ == 0 || !event_.is_set(), "nobody waits for what has happened");
+    law(token_takers_ == 0 || tokens_ == 0, "no task waits for a token while there are any");
+    law(!tokens_mutex_.is_locked(), "no task holds the lock while it waits for a condition");
+    law(comers_ < parties_ && static_cast<int>(meeting_.waiting()) == comers_,
+        "fewer tasks wait at a barrier than it has parties");
+    law(comers_ == 0 || !meeting_.broken(), "no task waits at a broken barrier");
+    law(event_waiters_ == 0 || !event_.is_set(), "no task waits for a set event");
   }
 
   /// Checks the laws that hold when no task that holds a thing waits any more.
-  void check_given_back() { law(held_ + owners_ + writers_ + readers_ == 0, "what is held is given back"); }
+  void check_given_back() { law(held_ + owners_ + writers_ + readers_ == 0, "everything held is released"); }
 
   /// Checks the laws that hold when all tasks have ended.
   void check_books() {
@@ -237,11 +241,11 @@ class shared_things {
     last_.check_books();
     least_.check_books();
     check_given_back();
-    law(free_.available() == permits_, "all permits are there");
+    law(free_.available() == permits_, "all permits are free");
     law(!mutex_.is_locked(), "the mutex is free");
     law(!tokens_mutex_.is_locked() && token_takers_ == 0, "the condition's lock is free");
-    law(meeting_.waiting() == 0, "who was cancelled is as if it had not come");
-    law(std::count(passed_.begin(), passed_.end(), passed_.front()) == parties_, "each round has each number once");
+    law(meeting_.waiting() == 0, "a cancelled party is not counted");
+    law(std::count(passed_.begin(), passed_.end(), passed_.front()) == parties_, "each round has each index once");
   }
 
  private:
@@ -290,7 +294,7 @@ class shared_things {
       return;
     }
     held_ += wanted;
-    law(held_ + free_.available() <= permits_, "no permit is given twice");
+    law(held_ + free_.available() <= permits_, "no permit is acquired twice");
     hold(player, [&] {
       held_ -= wanted;
       free_.release(wanted);
