@@ -411,6 +411,7 @@ TEST_CASE("destruction: as_completed() is destroyed while its tasks end on anoth
   });
   stop = true;
   other.join();
-  CHECK(results + left_early == rounds);
+  CHECK(results + left_early >= rounds);  // the limit may pass after the result
+  CHECK(results <= rounds);
   CHECK(results >= rounds / 2);
 }

@@ -193,15 +193,17 @@ TEST_CASE("queue: swept, join and shutdown let all tasks continue") {
   stands_anything([] {
     fibers::queue<std::string> items(1);
     with_task_group([&](task_group& group) {
-      group.spawn([&] {
-        try {
-          for (;;) {
-            items.get();
-            items.task_done();
+      for (int i = 0; i < 2; ++i) {
+        group.spawn([&] {
+          try {
+            for (;;) {
+              items.get();
+              items.task_done();
+            }
+          } catch (fibers::queue_shut_down const&) {
           }
-        } catch (fibers::queue_shut_down const&) {
-        }
-      });
+        });
+      }
       items.put("one");
       items.put("two");
       items.join();
@@ -219,14 +221,16 @@ TEST_CASE("get_any: swept, an item comes from one queue and stays in the other")
       require(put == got, "an item is lost");
     });
     with_task_group([&](task_group& group) {
-      group.spawn([&] {
-        for (auto* const side : {&left, &right, &left}) {
-          side->put(1);
-          ++put;
-          sleep_for(1s);
-        }
-      });
-      for (int i = 0; i < 3; ++i) {
+      for (auto* const side : {&left, &right}) {
+        group.spawn([&put, side] {
+          for (int i = 0; i < 2; ++i) {
+            side->put(1);
+            ++put;
+            sleep_for(1s);
+          }
+        });
+      }
+      for (int i = 0; i < 4; ++i) {
         fibers::get_any(left, right);
         ++got;
       }

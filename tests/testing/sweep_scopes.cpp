@@ -18,7 +18,7 @@ using fibers::with_task_group;
 using fibers::testing::stands_anything;
 
 TEST_CASE("timeout: swept, inner and outer limits are independent") {
-  stands_anything([] {
+  stands_anything({.has_choices = false}, [] {
     fibers::with_timeout(10s, [] {
       auto const cut = fibers::move_on_after(1s, [] { sleep_for(5s); });
       if (cut) throw std::logic_error("the inner limit did not pass");
@@ -33,7 +33,7 @@ TEST_CASE("timeout: swept, inner and outer limits are independent") {
 }
 
 TEST_CASE("wait_for: swept, a task that is late is cancelled and has ended") {
-  stands_anything([] {
+  stands_anything({.has_choices = false}, [] {
     auto late = spawn([] { sleep_for(9s); });
     try {
       fibers::wait_for(late, 1s);
@@ -44,7 +44,7 @@ TEST_CASE("wait_for: swept, a task that is late is cancelled and has ended") {
 }
 
 TEST_CASE("shield: swept, its body is completed") {
-  stands_anything([] {
+  stands_anything({.has_choices = false}, [] {
     int begun = 0, ended = 0;
     auto const check = fibers::cleanup_guard([&] {
       if (begun != ended) throw std::logic_error("it was cut short");
@@ -61,7 +61,7 @@ TEST_CASE("shield: swept, its body is completed") {
 }
 
 TEST_CASE("cleanup_guard: swept, it runs once, whether or not it is interrupted") {
-  stands_anything([] {
+  stands_anything({.allocates = false, .has_choices = false}, [] {
     int cleaned_up = 0;
     try {
       fibers::cleanup_guard const guard([&] {
@@ -203,7 +203,7 @@ TEST_CASE("task: swept, owners, handles and callbacks leave nothing behind") {
 
 TEST_CASE("task_local: swept, values are restored") {
   static fibers::task_local<int> depth;
-  stands_anything([] {
+  stands_anything({.has_choices = false}, [] {
     depth.set(1);
     auto const back = fibers::cleanup_guard([] {
       if (depth.get() != 1) throw std::logic_error("the value did not come back");
