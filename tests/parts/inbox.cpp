@@ -48,9 +48,9 @@ TEST_CASE("inbox: entries are read oldest first, each once", "[THR-17]") {
   inbox box(parker);
   inbox_entry a, b, c;
   CHECK(box.empty());
-  for (auto* entry : {&b, &a, &c}) box.post(*entry, note::wake, nothing);
+  for (auto* entry : {&b, &a, &c}) box.post(*entry, note::woken, nothing);
   CHECK_FALSE(box.empty());
-  CHECK(drain(box) == std::vector<read_entry>{{&b, note::wake}, {&a, note::wake}, {&c, note::wake}});
+  CHECK(drain(box) == std::vector<read_entry>{{&b, note::woken}, {&a, note::woken}, {&c, note::woken}});
   CHECK(box.empty());
   CHECK(drain(box).empty());
 }
@@ -61,28 +61,28 @@ TEST_CASE("inbox: several posts of one entry are merged at the position of the f
   inbox_entry a, b;
   int shares = 0;
   auto const share = [&] { ++shares; };
-  box.post(a, note::wake, share);
-  box.post(b, note::wake, share);
-  box.post(a, note::request, share);
-  box.post(a, note::request, share);
+  box.post(a, note::woken, share);
+  box.post(b, note::woken, share);
+  box.post(a, note::requested, share);
+  box.post(a, note::requested, share);
   CHECK(shares == 2);
-  CHECK(drain(box) == std::vector<read_entry>{{&a, note::wake | note::request}, {&b, note::wake}});
+  CHECK(drain(box) == std::vector<read_entry>{{&a, note::woken | note::requested}, {&b, note::woken}});
 }
 
 TEST_CASE("inbox: a post that arrives while its entry is read is a new entry") {
   counting_parker parker;
   inbox box(parker);
   inbox_entry a;
-  box.post(a, note::wake, nothing);
-  box.drain([&](inbox_entry& entry, std::uint8_t) { box.post(entry, note::request, nothing); });
-  CHECK(drain(box) == std::vector<read_entry>{{&a, note::request}});
+  box.post(a, note::woken, nothing);
+  box.drain([&](inbox_entry& entry, std::uint8_t) { box.post(entry, note::requested, nothing); });
+  CHECK(drain(box) == std::vector<read_entry>{{&a, note::requested}});
 }
 
 TEST_CASE("inbox: only a sleeping reader is unparked, and a reader with entries does not sleep") {
   counting_parker parker;
   inbox box(parker);
   inbox_entry a;
-  box.post(a, note::wake, nothing);
+  box.post(a, note::woken, nothing);
   CHECK(parker.unparks == 0);
   box.sleep(time_point::max());
   CHECK(parker.parks == 0);
@@ -108,7 +108,7 @@ TEST_CASE("inbox: no post of any thread is lost or missed by the reader, asleep 
   for (std::size_t i = 0; i < posters; ++i) {
     threads.emplace_back([&, i] {  // posts again whenever the entry was read
       while (!stop) {
-        box.post(entries[i], note::wake, nothing);
+        box.post(entries[i], note::woken, nothing);
         read[i].park(time_point::max());
       }
     });

@@ -34,7 +34,7 @@ reply ask(task_state& task, cancel_scope& scope, cancelled_error&& error, cancel
     if (std::exchange(requests.round, round.number()) == round.number()) return reply::asked_before;
     requests.post(scope, std::move(error), here != nullptr && here->running() == &task);
     // Under the lock, since the loop is there as long as the task has not ended.
-    if (&task.loop() != here) task.loop().post(task, inbox_entry::request);
+    if (&task.loop() != here) task.loop().post(task, inbox_entry::requested);
     has_tokens = requests.has_tokens();
   }
   if (has_tokens) stop_tokens(task);

@@ -125,8 +125,8 @@ void scheduler::look_around() {
   if (!inbox_.empty()) {
     inbox_.drain([this](inbox_entry& entry, std::uint8_t notes) {
       task_ptr const task(static_cast<task_state*>(&entry), false);
-      if ((notes & inbox_entry::wake) != 0) make_ready(*task);
-      if ((notes & inbox_entry::request) != 0) serve_request(*task, cancel_round::of(*task));
+      if ((notes & inbox_entry::woken) != 0) make_ready(*task);
+      if ((notes & inbox_entry::requested) != 0) serve_request(*task, cancel_round::of(*task));
     });
     if (on_ring_) on_ring_();
   }

@@ -144,7 +144,7 @@ void wake(waiter& w) noexcept {
   if (&loop == scheduler::current()) {
     loop.make_ready(task);
   } else {
-    loop.post(task, inbox_entry::wake);
+    loop.post(task, inbox_entry::woken);
   }
 }
 

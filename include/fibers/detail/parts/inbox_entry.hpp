@@ -12,8 +12,8 @@ namespace fibers::detail {
 /// stands in the inbox, which shares in owning the task.
 struct inbox_entry {
   enum note : std::uint8_t {
-    wake = 1,     ///< its wait was claimed by another thread: make it ready
-    request = 2,  ///< it was asked to cancel: see whether it sleeps in a wait that can be taken back
+    woken = 1,      ///< its wait was claimed by another thread: make it ready
+    requested = 2,  ///< it was asked to cancel: see whether it sleeps in a wait that can be taken back
   };
 
   std::atomic<std::uint8_t> notes = 0;
