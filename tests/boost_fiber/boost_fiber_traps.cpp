@@ -236,9 +236,11 @@ TEST_CASE("boost_fiber, trap: a task that sleeps as a Boost fiber blocks its own
 
 TEST_CASE("boost_fiber, trap: another loop of the thread continues meanwhile, and both are intact after it") {
   std::string order;
+  bool second_has_begun = false;
   event slept;
   neighbour second([&] {
     fibers::run([&] {
+      second_has_begun = true;
       for (int i = 0; i < 10; ++i) sleep_for(100us);
       order += "second ";
       slept.wait();
@@ -246,7 +248,7 @@ TEST_CASE("boost_fiber, trap: another loop of the thread continues meanwhile, an
     });
   });
   fibers::run([&] {
-    sleep_for(100us);  // both loops have begun
+    while (!second_has_begun) sleep_for(100us);
     boost::this_fiber::sleep_for(30ms);
     order += "first ";
     slept.set();
