@@ -26,7 +26,7 @@ void with_gather_group(std::function<void(task_group&)> const& body, std::functi
   auto const deliveries_before = task.cancels().deliveries();
   std::vector<std::exception_ptr> errors;
   try {
-    with_task_group([&](task_group& group) { body(group); }, place);
+    run_in_group(body, cancel_origin::kind::gather, place);
     return;
   } catch (cancelled_error const&) {
     if (!complete()) throw;

@@ -10,7 +10,7 @@
 namespace fibers::detail {
 
 bool race_course::win(task_group& group, ending how) {
-  if (how != ending::returned && group.going_down()) return false;
+  if (how != ending::returned && static_cast<task_group_block const&>(group).going_down()) return false;
   if (won_.exchange(true)) return false;
   group.stop({}, place_);
   return true;
@@ -20,7 +20,7 @@ void race_course::run(std::function<void(task_group&)> const& start) {
   auto& self = this_task_state(place_);
   auto const deliveries_before = self.cancels().deliveries();
   try {
-    with_task_group(start, place_);
+    run_in_group(start, cancel_origin::kind::race, place_);
   } catch (cancelled_error& error) {
     if (!won_) {
       error.transferred(error.transferred() + transferred_);

@@ -19,8 +19,11 @@ namespace fibers {
 
 using detail::make_request;
 
-task_group::task_group(boost::source_location const& place)
-    : owner_(detail::this_task_state(place)), deliveries_before_(owner_.cancels().deliveries()), place_(place) {
+task_group::task_group(cancel_origin::kind via, boost::source_location const& place)
+    : owner_(detail::this_task_state(place)),
+      deliveries_before_(owner_.cancels().deliveries()),
+      via_(via),
+      place_(place) {
   detail::enter_scope(owner_, scope_);
 }
 
@@ -60,7 +63,7 @@ void task_group::child_ended(detail::task_state& child) noexcept {
     if (first) asked_owner_ = true;
     guard.unlock();
     if (first) {
-      auto const why = make_request({}, cancel_origin::kind::task_group, place_);
+      auto const why = make_request({}, via_, place_);
       abort(why);
       request_cancel(owner_, scope_, why);
     }
@@ -107,11 +110,11 @@ void task_group::cancel_children(cancelled_error const& why) noexcept {
 }
 
 void task_group::cancel_all(std::string_view message, boost::source_location const& place) {
-  cancel_children(make_request(message, cancel_origin::kind::task_group, place));
+  cancel_children(make_request(message, via_, place));
 }
 
 void task_group::stop(std::string_view message, boost::source_location const& place) {
-  auto const request = make_request(message, cancel_origin::kind::task_group, place);
+  auto const request = make_request(message, via_, place);
   {
     std::scoped_lock const guard(lock_);
     if (stopped_ || closed_) return;
@@ -172,7 +175,7 @@ void task_group::leave(std::exception_ptr failure, std::optional<cancelled_error
     if (failure != nullptr && is_again(failure, owner_)) failure = nullptr;
     bool const first = !aborting_;
     guard.unlock();
-    if (first) abort(make_request({}, cancel_origin::kind::task_group, place_));
+    if (first) abort(make_request({}, via_, place_));
   }
 
   std::exception_ptr deadlock;
@@ -188,10 +191,10 @@ void task_group::leave(std::exception_ptr failure, std::optional<cancelled_error
       // Else the children were asked already, and are given the time they need.
       if (first || (stopped_ && (!cancelled.has_value() || is_own(*cancelled)))) cancelled = request;
       guard.unlock();
-      if (first) abort(make_request({}, cancel_origin::kind::task_group, place_));
+      if (first) abort(make_request({}, via_, place_));
     } catch (deadlock_error const&) {  // it comes out bare, once the children have been told to end
       deadlock = std::current_exception();
-      abort(make_request({}, cancel_origin::kind::task_group, place_));
+      abort(make_request({}, via_, place_));
     }
   }
 

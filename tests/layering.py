@@ -15,7 +15,7 @@ from support import checker
 # own holds exactly the components of that folder.
 LAYERS = [
     # 0 words
-    ["detail/parts/memory", "error", "clock", "outcome", "unbounded"],
+    ["detail/parts/cxx20", "detail/parts/memory", "error", "clock", "outcome", "unbounded"],
     # 1 parts
     ["detail/parts/spinlock", "detail/parts/stack_pool", "detail/parts/stack_overflow", "detail/parts/context",
      "detail/parts/context_switch", "detail/parts/timer", "detail/parts/timer_queue", "detail/parts/parker",

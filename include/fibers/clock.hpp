@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cmath>
+#include <fibers/detail/parts/cxx20.hpp>
 #include <stdexcept>
 #include <string>
 #include <type_traits>

@@ -11,6 +11,7 @@
 #include <compare>
 #include <cstddef>
 #include <cstdint>
+#include <fibers/detail/parts/cxx20.hpp>
 #include <memory>
 #include <stdexcept>
 #include <string>

@@ -10,6 +10,7 @@
 
 #include <boost/intrusive_ptr.hpp>
 #include <exception>
+#include <fibers/detail/parts/cxx20.hpp>
 #include <functional>
 #include <optional>
 #include <stdexcept>

@@ -3,10 +3,6 @@
 
 // Everything that needs no other library, in reading order.
 
-#if __cplusplus < 202002L
-#error "fibers needs C++20: compile with -std=c++20, or with Meson set default_options: ['cpp_std=c++20']"
-#endif
-
 // clang-format off
 #include <fibers/error.hpp>
 #include <fibers/clock.hpp>

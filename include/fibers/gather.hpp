@@ -277,4 +277,11 @@ auto gather(return_exceptions_t, Range&& tasks, boost::source_location const& pl
   return outcomes;
 }
 
+// --- anything else ---
+
+template <class... T>
+void gather(T&&...) {
+  static_assert(detail::never<T...>, "gather() takes callables without parameters, or tasks, or one range of either");
+}
+
 }  // namespace fibers

@@ -5,6 +5,7 @@
 
 #include <boost/system/result.hpp>
 #include <exception>
+#include <fibers/detail/parts/cxx20.hpp>
 
 namespace fibers {
 

@@ -130,4 +130,9 @@ requires(sizeof...(F) > 0) auto race(F&&... callables) -> typename detail::race_
   return result.move_out();
 }
 
+template <class... T>
+void race(T&&...) {
+  static_assert(detail::never<T...>, "race() takes one or more callables without parameters");
+}
+
 }  // namespace fibers

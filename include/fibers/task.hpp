@@ -196,6 +196,11 @@ task<detail::result_of<F>> spawn(F&& callable, boost::source_location const& pla
 template <detail::body F>
 task<detail::result_of<F>> spawn(std::string_view name, F&& callable,
                                  boost::source_location const& place = BOOST_CURRENT_LOCATION);
+template <class F, class... Arguments>
+requires detail::body_with_arguments<F, Arguments...>
+void spawn(F&&, Arguments&&...) {
+  static_assert(detail::never<F>, "spawn() takes no arguments; capture them: spawn([=] { f(arguments); })");
+}
 
 // --- implementation ---
 

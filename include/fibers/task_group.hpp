@@ -31,10 +31,6 @@
 
 namespace fibers {
 
-namespace detail {
-class race_course;
-}
-
 /// Made by with_task_group(), for its body and the children.
 class task_group : private detail::task_parent {
  public:
@@ -56,6 +52,11 @@ class task_group : private detail::task_parent {
     start(*child, name, place);
     return detail::task_access::make<task_handle<detail::result_of<F>>>(std::move(child));
   }
+  template <class F, class... Arguments>
+  requires detail::body_with_arguments<F, Arguments...>
+  void spawn(F&&, Arguments&&...) {
+    static_assert(detail::never<F>, "spawn() takes no arguments; capture them: group.spawn([=] { f(arguments); })");
+  }
 
   /// Cancels the children there are now, also those that were cancelled before; the group goes on. Does not suspend.
   void cancel_all(std::string_view message = {}, boost::source_location const& place = BOOST_CURRENT_LOCATION);
@@ -69,14 +70,16 @@ class task_group : private detail::task_parent {
   std::size_t size() const;
 
  protected:
-  explicit task_group(boost::source_location const& place);
+  task_group(cancel_origin::kind via, boost::source_location const& place);
   ~task_group() = default;
 
   /// Waits for all children. Then throws what is to come out, if anything; `failure` is what left the body.
   void leave(std::exception_ptr failure, std::optional<cancelled_error> cancelled);
 
+  /// Were the children cancelled? The group then refuses new ones, unless stop() cancelled them.
+  bool going_down() const;
+
  private:
-  friend class detail::race_course;
   using child_list = boost::intrusive::list<detail::task_state, boost::intrusive::base_hook<detail::child_hook>>;
 
   void start(detail::task_state& child, std::string_view name, boost::source_location const& place);
@@ -87,11 +90,11 @@ class task_group : private detail::task_parent {
   void wait_for_children(detail::waiter& w);
   bool is_own(cancelled_error const& request) const noexcept;
   bool is_again(std::exception_ptr const& error, detail::task_state& task) noexcept;
-  bool going_down() const;
 
   detail::task_state& owner_;
   detail::cancel_scope scope_;
   std::uint32_t const deliveries_before_;  // of the owner's requests, when the group was entered
+  cancel_origin::kind const via_;          // of the group's own requests
   boost::source_location const& place_;
 
   mutable detail::spinlock lock_;     // guards what follows
@@ -112,7 +115,8 @@ namespace detail {
 // The group as with_task_group() uses it.
 class task_group_block final : public task_group {
  public:
-  explicit task_group_block(boost::source_location const& place) : task_group(place) {}
+  task_group_block(cancel_origin::kind via, boost::source_location const& place) : task_group(via, place) {}
+  using task_group::going_down;
   using task_group::leave;
 };
 
@@ -121,17 +125,13 @@ class task_group_block final : public task_group {
 template <class F>
 concept group_body = std::is_invocable_v<F, task_group&>;
 
-}  // namespace detail
-
-/// Calls `body` with a new group, and waits for all its children. Returns what the body returns. Throws exception_group
-/// if the body or any child failed, cancelled_error if the task was cancelled. Suspends at its end while there are
-/// children.
-template <detail::group_body F>
-std::invoke_result_t<F, task_group&> with_task_group(F&& body,
-                                                     boost::source_location const& place = BOOST_CURRENT_LOCATION) {
+/// with_task_group(), for all that is a group: `via` is the kind of the group's own requests.
+template <group_body F>
+std::invoke_result_t<F, task_group&> run_in_group(F&& body, cancel_origin::kind via,
+                                                  boost::source_location const& place) {
   using result_type = std::invoke_result_t<F, task_group&>;
-  detail::task_group_block group(place);
-  detail::result_slot<result_type> result;
+  task_group_block group(via, place);
+  result_slot<result_type> result;
   std::exception_ptr failure;
   std::optional<cancelled_error> cancelled;
   try {
@@ -149,9 +149,20 @@ std::invoke_result_t<F, task_group&> with_task_group(F&& body,
   } else if constexpr (std::is_default_constructible_v<result_type>) {
     return result.filled() ? result.move_out() : result_type();
   } else {
-    if (!result.filled()) detail::throw_no_result();
+    if (!result.filled()) throw_no_result();
     return result.move_out();
   }
+}
+
+}  // namespace detail
+
+/// Calls `body` with a new group, and waits for all its children. Returns what the body returns. Throws exception_group
+/// if the body or any child failed, cancelled_error if the task was cancelled. Suspends at its end while there are
+/// children.
+template <detail::group_body F>
+std::invoke_result_t<F, task_group&> with_task_group(F&& body,
+                                                     boost::source_location const& place = BOOST_CURRENT_LOCATION) {
+  return detail::run_in_group(std::forward<F>(body), cancel_origin::kind::task_group, place);
 }
 
 }  // namespace fibers

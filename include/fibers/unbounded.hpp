@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <fibers/detail/parts/cxx20.hpp>
 #include <limits>
 
 namespace fibers {

@@ -329,6 +329,25 @@ TEST_CASE_METHOD(virtual_time, "gather of callables: a pending request is thrown
         "cancelled: mine@0");
 }
 
+TEST_CASE_METHOD(virtual_time, "gather of callables: the cancellations that it makes say so") {
+  auto const waiting = [&] {
+    try {
+      sleep_for(9s);
+    } catch (cancelled_error const& error) {
+      seen(error.origin().via == fibers::cancel_origin::kind::gather ? "by gather" : "not by gather");
+      throw;
+    }
+  };
+  run([&] {
+    seen(how([&] { gather(waiting, failing(1)); }));
+    auto outer = spawn([&] { gather(waiting, waiting); });
+    this_task::yield();
+    outer.cancel("enough");
+    seen(how([&] { outer.get(); }));
+  });
+  CHECK(seen == "by gather@1, failed: no@1, by gather@1, by gather@1, cancelled: enough@1");
+}
+
 TEST_CASE_METHOD(virtual_time, "gather of callables: a timeout ends it and waits for clean-up; a shield protects it") {
   run([&] {
     seen(how([] { fibers::with_timeout(1s, [] { gather(slow_to_end(1), slow_to_end(2)); }); }).substr(0, 17));

@@ -16,7 +16,7 @@ using fibers::detail::memory_watch;
 
 namespace {
 
-struct counting : memory_watch {
+struct counting final : memory_watch {
   void taking() override {
     if (++count == fails_at) throw std::bad_alloc();
   }

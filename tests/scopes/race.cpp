@@ -70,6 +70,23 @@ TEST_CASE_METHOD(virtual_time, "race: losers are cancelled, and waited for", "[S
   CHECK(seen == "cancelled@1, returned 1@3");
 }
 
+TEST_CASE_METHOD(virtual_time, "race: the cancellations that it makes say so") {
+  run([&] {
+    seen(how([&] {
+      return race(sleeper(1), [&] {
+        try {
+          sleep_for(9s);
+        } catch (cancelled_error const& error) {
+          seen(error.origin().via == fibers::cancel_origin::kind::race ? "by race" : "not by race");
+          throw;
+        }
+        return 2;
+      });
+    }));
+  });
+  CHECK(seen == "by race@1, returned 1@1");
+}
+
 TEST_CASE_METHOD(virtual_time, "race: a callable that has not begun when another wins never begins", "[STAG-05]") {
   run([&] {
     seen(how([&] {

@@ -32,5 +32,5 @@ TEST_CASE_METHOD(leak_check, "leak_check: an unfetched exception fails the case"
   fibers::run_options options;
   options.on_unhandled = [](std::string const&, std::exception_ptr const&) {};
   fibers::run(options, [] { fibers::spawn([] { throw std::runtime_error("unseen"); }).wait(); });
-  CHECK_THAT(problem(), ContainsSubstring("1 exceptions were not fetched"));  // the only failure comes from the fixture
+  CHECK_THAT(problem(), ContainsSubstring("1 exception was not fetched"));  // the only failure comes from the fixture
 }

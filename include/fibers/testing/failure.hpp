@@ -3,6 +3,7 @@
 
 // What the test kit throws into the thread of the test, so that every test framework reports it.
 
+#include <fibers/detail/parts/cxx20.hpp>
 #include <stdexcept>
 
 namespace fibers::testing {

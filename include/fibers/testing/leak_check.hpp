@@ -15,6 +15,7 @@
 //
 // With neither, or to look at any moment: leak_check::problem().
 
+#include <exception>
 #include <fibers/detail/engine/task_state.hpp>
 #include <fibers/detail/parts/memory.hpp>
 #include <string>
@@ -28,6 +29,7 @@ class leak_check : private fibers::detail::memory_watch {
   leak_check& operator=(leak_check const&) = delete;
 
   ~leak_check() {
+    if (std::uncaught_exceptions() > uncaught_before_) return;  // the test has failed already, and that is the cause
 #if defined(CATCH_CONFIG_PREFIX_ALL)
     if (auto const found = problem(); !found.empty()) CATCH_FAIL_CHECK(found);
 #elif defined(FAIL_CHECK)
@@ -45,7 +47,8 @@ class leak_check : private fibers::detail::memory_watch {
               " blocks of the library's memory were not given back: is something kept, such as a handle of a task?";
     }
     if (auto const errors = fibers::detail::unhandled_count() - unhandled_before_; errors > 0) {
-      found += (found.empty() ? "" : "; ") + std::to_string(errors) + " exceptions were not fetched by anybody";
+      found += (found.empty() ? "" : "; ") + std::to_string(errors) +
+               (errors == 1 ? " exception was" : " exceptions were") + " not fetched";
     }
     return found;
   }
@@ -53,6 +56,7 @@ class leak_check : private fibers::detail::memory_watch {
  private:
   void taking() override {}
 
+  int const uncaught_before_ = std::uncaught_exceptions();
   unsigned long const unhandled_before_ = fibers::detail::unhandled_count();
 };
 

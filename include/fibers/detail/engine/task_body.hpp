@@ -20,6 +20,16 @@ namespace fibers::detail {
 template <class F>
 concept body = std::invocable<std::decay_t<F>>;
 
+/// A call that std::thread would accept. spawn() refuses it, because a pack of arguments leaves no parameter for the call
+/// site, which the tree of tasks and the error texts name.
+template <class F, class... Arguments>
+concept body_with_arguments = !body<F> && sizeof...(Arguments) > 0 &&
+                              std::invocable<std::decay_t<F>, std::decay_t<Arguments>...>;
+
+/// False, but only when a template that depends on it is instantiated.
+template <class...>
+inline constexpr bool never = false;
+
 template <body F>
 using result_of = std::invoke_result_t<std::decay_t<F>>;
 
@@ -85,7 +95,7 @@ class task_body final : public task_result<R> {
  private:
   // The handlers stand here, in the frame of the body, since each frame that an exception passes costs 150 ns.
   // A forced unwind has no object: g++ binds the reference in the handler to null.
-  [[gnu::no_sanitize("null")]] ending call() override {
+  __attribute__((no_sanitize("null"))) ending call() override {
     try {
       this->result().fill(std::move(*callable_));
       return ending::returned;

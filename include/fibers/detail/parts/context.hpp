@@ -9,6 +9,7 @@
 #include <cstdint>
 #else
 #include <cfenv>
+#include <fibers/detail/parts/cxx20.hpp>
 #endif
 
 #if defined(__SANITIZE_ADDRESS__)

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <fibers/detail/parts/cxx20.hpp>
 
 namespace fibers::detail {
 

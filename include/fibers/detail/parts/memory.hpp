@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <fibers/detail/parts/cxx20.hpp>
 #include <new>
 
 namespace fibers::detail {
@@ -25,7 +26,7 @@ class memory_watch {
   virtual void taking() = 0;
 
  protected:
-  ~memory_watch();
+  virtual ~memory_watch();
 
  private:
   memory_watch* const outer_;

@@ -8,6 +8,7 @@
 
 #if __has_include(<sys/single_threaded.h>)
 #include <sys/single_threaded.h>
+#include <fibers/detail/parts/cxx20.hpp>
 #endif
 
 namespace fibers::detail {
