@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 
-#include <atomic>
 #include <exception>
 #include <fibers/detail/engine/request.hpp>
 #include <fibers/detail/engine/suspend.hpp>
+#include <fibers/detail/parts/atomic.hpp>
 #include <fibers/task.hpp>
 #include <memory>
 
@@ -46,7 +46,7 @@ class outside_observer final : public end_observer {
 
   thread_parker thread_;
   std::unique_ptr<parker> const chosen_ = chosen();
-  std::atomic<bool> over_ = false;
+  atomic<bool> over_ = false;
 };
 
 claim wait_for_end(task_state& target, waiter& w) noexcept {

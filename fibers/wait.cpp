@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 
 #include <algorithm>
-#include <atomic>
 #include <fibers/detail/engine/request.hpp>
 #include <fibers/detail/engine/suspend.hpp>
+#include <fibers/detail/parts/atomic.hpp>
 #include <fibers/detail/parts/timer.hpp>
 #include <fibers/timeout.hpp>
 #include <fibers/wait.hpp>
@@ -59,8 +59,8 @@ class ends_watch {
 
   waiter& waiter_;
   until const enough_;
-  std::atomic<std::size_t> left_;
-  std::atomic<task_state*> decisive_ = nullptr;
+  atomic<std::size_t> left_;
+  atomic<task_state*> decisive_ = nullptr;
 };
 
 struct ends_observer final : end_observer {

@@ -15,10 +15,10 @@ from support import checker
 # own holds exactly the components of that folder.
 LAYERS = [
     # 0 words
-    ["detail/parts/cxx20", "detail/parts/memory", "error", "clock", "outcome", "unbounded"],
+    ["detail/parts/cxx20", "detail/parts/atomic", "detail/parts/memory", "error", "clock", "outcome", "unbounded"],
     # 1 parts
     ["detail/parts/spinlock", "detail/parts/stack_pool", "detail/parts/stack_overflow", "detail/parts/context",
-     "detail/parts/context_switch", "detail/parts/timer", "detail/parts/timer_queue", "detail/parts/parker",
+     "detail/parts/context_switch", "detail/parts/timer", "detail/parts/timer_queue", "detail/parts/parker", "detail/parts/futex",
      "detail/parts/thread_parker", "detail/parts/inbox_entry", "detail/parts/inbox"],
     # 2 engine
     ["detail/engine/waiter", "detail/engine/stop_token_list", "detail/engine/cancel_state", "detail/engine/unhandled", "detail/engine/task_state",

@@ -14,9 +14,9 @@
 //
 // Here begins the path through the engine. Next: event.cpp, then detail/engine/waiter.hpp.
 
-#include <atomic>
 #include <boost/assert/source_location.hpp>
 #include <fibers/detail/engine/wait_list.hpp>
+#include <fibers/detail/parts/atomic.hpp>
 #include <fibers/detail/parts/spinlock.hpp>
 
 namespace fibers {
@@ -44,7 +44,7 @@ class event {
   void wait(boost::source_location const& place = BOOST_CURRENT_LOCATION);
 
  private:
-  std::atomic<bool> set_ = false;  // becomes true under the lock
+  detail::atomic<bool> set_ = false;  // becomes true under the lock
   detail::spinlock lock_;          // guards the list
   detail::wait_list<> waiters_{lock_};
 };

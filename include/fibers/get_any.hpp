@@ -11,8 +11,8 @@
 // other queues, before the wake. While the task is still linking it, that is left to the task: of the two, the claimer
 // and the task that has linked all, the second one to say so (begun_or_claimed_) unlinks.
 
-#include <atomic>
 #include <boost/assert/source_location.hpp>
+#include <fibers/detail/parts/atomic.hpp>
 #include <fibers/queue.hpp>
 #include <tuple>
 #include <utility>
@@ -118,7 +118,7 @@ class get_any_access {
     }
 
     std::tuple<place_in<Queue>...> places_;
-    std::atomic<bool> begun_or_claimed_ = false;
+    atomic<bool> begun_or_claimed_ = false;
   };
 };
 

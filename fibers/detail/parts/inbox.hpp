@@ -15,8 +15,9 @@
 // The loop may read the entry, run the task to its end and be over, all before the poster is through. So posters are
 // counted, and a loop that is over waits for those that are still inside (a few instructions each).
 
-#include <atomic>
+#include <fibers/detail/parts/atomic.hpp>
 #include <fibers/detail/parts/inbox_entry.hpp>
+#include <fibers/detail/parts/spinlock.hpp>
 
 #include "thread_parker.hpp"
 
@@ -97,15 +98,14 @@ class inbox {
   }
 
   void close() noexcept {
-    while (posters_.load() != 0) {
-    }
+    while (posters_.load() != 0) spinlock::yield();
   }
 
-  std::atomic<parker*> parker_;
-  std::atomic<inbox_entry*> newest_ = nullptr;
-  std::atomic<int> posters_ = 0;
-  std::atomic<bool> asleep_ = false;
-  std::atomic<bool> rung_ = false;
+  atomic<parker*> parker_;
+  atomic<inbox_entry*> newest_ = nullptr;
+  atomic<int> posters_ = 0;
+  atomic<bool> asleep_ = false;
+  atomic<bool> rung_ = false;
 };
 
 }  // namespace fibers::detail

@@ -4,10 +4,10 @@
 // What an idle loop does that has no other parker: its whole thread sleeps, or in virtual time nobody does.
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <fibers/clock.hpp>
+#include <fibers/detail/parts/atomic.hpp>
 #include <fibers/detail/parts/parker.hpp>
 
 namespace fibers::detail {
@@ -19,7 +19,7 @@ class thread_parker final : public parker {
   void unpark() noexcept override;
 
  private:
-  std::atomic<std::uint32_t> unparked_ = 0;
+  atomic<std::uint32_t> unparked_ = 0;
 };
 
 /// The time of its thread: it stands still until it is moved, and never goes back.

@@ -22,10 +22,10 @@
 //
 // Next: request.hpp, which says when these are called.
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <fibers/detail/engine/stop_token_list.hpp>
+#include <fibers/detail/parts/atomic.hpp>
 #include <fibers/error.hpp>
 #include <stop_token>
 
@@ -163,7 +163,7 @@ class cancel_state {
   cancel_frame* innermost_ = &outermost_;
   stop_token_list tokens_;
   std::uint32_t deliveries_ = 0;
-  std::atomic<unsigned> summary_ = 0;  // the count of all frames, and in the lowest bit: deliverable()
+  atomic<unsigned> summary_ = 0;  // the count of all frames, and in the lowest bit: deliverable()
 };
 
 }  // namespace fibers::detail

@@ -16,7 +16,6 @@
 //   anyone, under lock()        cancels(), observers_, extras_ (name, callbacks)
 //   anyone, once finished()     the outcome
 
-#include <atomic>
 #include <boost/assert/source_location.hpp>
 #include <boost/intrusive/list.hpp>
 #include <boost/intrusive_ptr.hpp>
@@ -24,6 +23,7 @@
 #include <exception>
 #include <fibers/detail/engine/cancel_state.hpp>
 #include <fibers/detail/engine/waiter.hpp>
+#include <fibers/detail/parts/atomic.hpp>
 #include <fibers/detail/parts/context.hpp>
 #include <fibers/detail/parts/inbox_entry.hpp>
 #include <fibers/detail/parts/memory.hpp>
@@ -114,7 +114,7 @@ class done_callback : public from_memory, public boost::intrusive::list_base_hoo
  private:
   task_ptr task_;
   reference_count owners_;
-  std::atomic<bool> claimed_ = false;
+  atomic<bool> claimed_ = false;
 };
 
 using callback_ptr = boost::intrusive_ptr<done_callback>;
@@ -270,10 +270,10 @@ class task_state : public from_memory,
   class loop* loop_ = nullptr;
   [[no_unique_address]] floating_point_control
       control_at_spawn_;  // the spawner's; the body begins with it, as a thread does
-  std::atomic<enum stage> stage_ = stage::created;
+  atomic<enum stage> stage_ = stage::created;
   enum ending ending_ = ending::none;
-  std::atomic<bool> looked_at_ = false;
-  std::atomic<bool> result_taken_ = false;
+  atomic<bool> looked_at_ = false;
+  atomic<bool> result_taken_ = false;
   bool awaited_by_loop_ = false;  // run() goes on until it has ended
   spinlock lock_;
   reference_count owners_;

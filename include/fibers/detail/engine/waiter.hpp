@@ -13,9 +13,9 @@
 //
 // Next: wait_list.hpp.
 
-#include <atomic>
 #include <boost/assert/source_location.hpp>
 #include <cstdint>
+#include <fibers/detail/parts/atomic.hpp>
 #include <fibers/detail/parts/spinlock.hpp>
 
 namespace fibers::detail {
@@ -85,7 +85,7 @@ class waiter {
   task_state& task_;
   boost::source_location const& place_;
   unsigned unwinding_ = 0;
-  std::atomic<claim> claim_ = claim::none;
+  atomic<claim> claim_ = claim::none;
   bool const several_ = false;
 };
 

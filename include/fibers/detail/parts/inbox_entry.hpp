@@ -3,8 +3,8 @@
 
 // What other threads want of a task; the inbox of its loop is in the private header of this room.
 
-#include <atomic>
 #include <cstdint>
+#include <fibers/detail/parts/atomic.hpp>
 #include <fibers/detail/parts/cxx20.hpp>
 
 namespace fibers::detail {
@@ -17,7 +17,7 @@ struct inbox_entry {
     requested = 2,  ///< it was asked to cancel: see whether it sleeps in a wait that can be taken back
   };
 
-  std::atomic<std::uint8_t> notes = 0;
+  atomic<std::uint8_t> notes = 0;
   inbox_entry* next = nullptr;
 };
 

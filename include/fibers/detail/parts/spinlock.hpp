@@ -4,24 +4,9 @@
 // The lock of everything small that several threads may share. Held for a few instructions, never across a switch
 // of fibers, never while calling anything unknown.
 
-#include <atomic>
-
-#if __has_include(<sys/single_threaded.h>)
-#include <sys/single_threaded.h>
-#include <fibers/detail/parts/cxx20.hpp>
-#endif
+#include <fibers/detail/parts/atomic.hpp>
 
 namespace fibers::detail {
-
-/// Is this process sure to have one thread? Then an atomic instruction may be an ordinary one, which is five times as
-/// fast. It cannot become false inside a critical section: those start no threads. A signal handler takes no locks.
-inline bool single_threaded() noexcept {
-#if __has_include(<sys/single_threaded.h>)
-  return __libc_single_threaded != 0;
-#else
-  return false;
-#endif
-}
 
 class spinlock {
  public:
@@ -44,7 +29,7 @@ class spinlock {
  private:
   void wait() noexcept;
 
-  std::atomic<bool> locked_ = false;
+  atomic<bool> locked_ = false;
 };
 
 /// A count of owners, shared by threads.
@@ -79,7 +64,7 @@ class reference_count {
   }
 
  private:
-  std::atomic<unsigned> count_;
+  atomic<unsigned> count_;
 };
 
 }  // namespace fibers::detail
