@@ -5,7 +5,6 @@
 #include <mutex>
 
 #include "detail/engine/loop.hpp"
-#include "detail/engine/unhandled.hpp"
 
 namespace fibers::detail {
 
@@ -37,7 +36,7 @@ void with_gather_group(std::function<void(task_group&)> const& body, std::functi
     errors = group.exceptions();
   }
   for (std::size_t i = 1; i < errors.size(); ++i) {
-    report_unhandled(task.loop().on_unhandled().get(), task, errors[i], "another callable of gather() in ");
+    report_unhandled(task, errors[i], "another callable of gather() in ");
   }
   std::rethrow_exception(errors.front());
 }

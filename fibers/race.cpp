@@ -5,7 +5,6 @@
 #include <mutex>
 
 #include "detail/engine/loop.hpp"
-#include "detail/engine/unhandled.hpp"
 
 namespace fibers::detail {
 
@@ -36,7 +35,7 @@ void race_course::run(std::function<void(task_group&)> const& start) {
 
 void race_course::report(std::exception_ptr const& error) const noexcept {
   if (auto* const task = running_task()) {
-    report_unhandled(task->loop().on_unhandled().get(), *task, error, "having lost a race(), ");
+    report_unhandled(*task, error, "having lost a race(), ");
   }
 }
 

@@ -29,7 +29,7 @@ shield_block::~shield_block() {
 
 void report_failed_cleanup(std::exception_ptr const& error) noexcept {
   if (auto* const task = running_task()) {
-    report_unhandled(task->loop().on_unhandled().get(), *task, error, "a cleanup_guard of ");
+    report_unhandled(*task, error, "a cleanup_guard of ");
   } else {
     std::fprintf(stderr, "fibers: a cleanup_guard outside of a task failed: %s\n", describe(error).c_str());
   }

@@ -134,6 +134,7 @@ std::size_t task_group::size() const {
   return children_.size();
 }
 
+// Under the lock.
 bool task_group::is_own(cancelled_error const& request) const noexcept {
   return &request.origin() == &own_request_.origin();  // copies share it
 }
@@ -198,6 +199,7 @@ void task_group::leave(std::exception_ptr failure, std::optional<cancelled_error
     }
   }
 
+  // The group is closed and has no children, so no other thread touches it any more.
   std::vector<std::exception_ptr> errors;
   while (!failed_.empty()) {
     detail::task_ptr const child(&failed_.front(), false);

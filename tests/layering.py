@@ -23,7 +23,7 @@ LAYERS = [
     # 2 engine
     ["detail/engine/waiter", "detail/engine/stop_token_list", "detail/engine/cancel_state", "detail/engine/unhandled", "detail/engine/task_state",
      "detail/engine/task_body", "detail/engine/loop_watch", "detail/engine/this_loop", "detail/engine/loop",
-     "detail/engine/request", "detail/engine/scheduler", "detail/engine/suspend", "detail/engine/wait_list",
+     "detail/engine/request", "detail/engine/worker_pool", "detail/engine/scheduler", "detail/engine/suspend", "detail/engine/wait_list",
      "detail/engine/signal_watch"],
     # 3 task
     ["task", "this_task", "task_local", "run"],

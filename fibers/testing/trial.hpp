@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// One run of a body under watch: counts its points, lets whoever derives from it interfere there, and finds out what is
-// wrong at the end.
+// One run of a body under watch: counts its points, lets the derived class interfere there, and finds what is wrong at
+// the end.
 
 #include <cstddef>
 #include <exception>

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// Every exception this library throws, save exception_group. cancelled_error stands apart on purpose: it is no
-// std::exception, so that a handler for failures does not swallow a cancellation.
+// Every exception that this library throws, except exception_group. cancelled_error is not a std::exception on purpose:
+// a handler for failures must not swallow a cancellation.
 //
-// They are visible in every shared library, also in one that hides its symbols: so what one throws another can catch.
+// The types have default visibility, also in a shared library that hides its symbols, so that one library can catch
+// what another throws.
 
 #include <boost/assert/source_location.hpp>
 #include <chrono>
@@ -18,8 +19,8 @@
 
 namespace fibers {
 
-/// Identifies a task; grows in the order in which one loop's tasks were spawned, and is never used twice. No task has a
-/// default-constructed one.
+/// Identifies a task. Values grow in the order in which tasks of one loop are spawned, and are never reused. No task
+/// has the default-constructed value.
 struct task_id {
   std::uint64_t value = 0;
   friend auto operator<=>(task_id, task_id) = default;
@@ -28,7 +29,7 @@ struct task_id {
 /// Where a cancellation came from.
 struct cancel_origin {
   enum class kind : unsigned char {
-    by_hand,     ///< cancel(), or a cancelled_error somebody threw
+    by_hand,     ///< cancel(), or a cancelled_error that the program threw
     timeout,     ///< a timeout's deadline passed
     task_group,  ///< a group that is going down
     gather,      ///< gather() whose siblings failed, or whose own task was cancelled
@@ -39,31 +40,32 @@ struct cancel_origin {
   };
 
   kind via = kind::by_hand;
-  std::string task = {};                            ///< the name of the task that asked; empty: none
-  boost::source_location place = {};                ///< where it asked
-  std::chrono::steady_clock::time_point time = {};  ///< when, by the clock of the loop that asked
+  std::string task = {};                            ///< the name of the requesting task; empty: none
+  boost::source_location place = {};                ///< the call site of the request
+  std::chrono::steady_clock::time_point time = {};  ///< by the clock of the requesting loop
 };
 
-/// Thrown out of a suspension point of a task that was cancelled. Catch it to clean up, then `throw;`.
-/// No std::exception. Copying it is cheap and cannot fail.
+/// Thrown by a suspension point of a task that was cancelled. Catch it to clean up, then rethrow it with `throw;`.
+///
+/// It is not a std::exception. Copying it does not allocate and does not throw.
 class [[gnu::visibility("default")]] cancelled_error final {
  public:
   cancelled_error() noexcept = default;
   explicit cancelled_error(std::string message, cancel_origin origin = {});
 
-  /// What was given to cancel().
+  /// The message that was given to cancel().
   std::string const& message() const noexcept;
   cancel_origin const& origin() const noexcept;
 
-  /// The message and the origin, for a log: "cancelled: too slow (by task 'main' at server.cpp:31)".
+  /// The message and the origin, for logs: "cancelled: too slow (by task 'main' at server.cpp:31)".
   char const* what() const noexcept;
 
-  /// The task that was cancelled: the one whose suspension point threw this, or whose get() had forwarded its request.
-  /// A default-constructed id if no suspension point threw it. In a handler this_task::is_own() is shorter.
+  /// The cancelled task: its suspension point threw this error, or its get() forwarded the request. A
+  /// default-constructed id if no suspension point threw the error. In a handler, this_task::is_own() is shorter.
   task_id of() const noexcept { return of_; }
   void of(task_id cancelled) noexcept { of_ = cancelled; }
 
-  /// How many bytes the operation that was cut short had moved by then, if it says so: see asio/use_fiber.hpp.
+  /// How many bytes the interrupted operation had transferred, if it reports them: see asio/use_fiber.hpp.
   std::size_t transferred() const noexcept { return transferred_; }
   void transferred(std::size_t bytes) noexcept { transferred_ = bytes; }
 
@@ -74,13 +76,13 @@ class [[gnu::visibility("default")]] cancelled_error final {
   task_id of_;
 };
 
-/// A time limit passed.
+/// A time limit has passed.
 class [[gnu::visibility("default")]] timeout_error : public std::runtime_error {
  public:
   timeout_error() : runtime_error("timed out") {}
   using runtime_error::runtime_error;
 
-  /// As cancelled_error::transferred(), of the operation that the limit cut short.
+  /// As cancelled_error::transferred(), for the operation that the limit interrupted.
   std::size_t transferred() const noexcept { return transferred_; }
   void transferred(std::size_t bytes) noexcept { transferred_ = bytes; }
 
@@ -88,7 +90,7 @@ class [[gnu::visibility("default")]] timeout_error : public std::runtime_error {
   std::size_t transferred_ = 0;
 };
 
-/// A signal of run_options::cancel_on_signals ended run().
+/// A signal of run_options::cancel_on_signals has ended run().
 class [[gnu::visibility("default")]] interrupted_error : public std::runtime_error {
  public:
   explicit interrupted_error(int signal);
@@ -98,33 +100,33 @@ class [[gnu::visibility("default")]] interrupted_error : public std::runtime_err
   int signal_;
 };
 
-/// Something was used in a way that its state does not allow. The text says what to do instead.
+/// A function was called in a state that does not allow it. The text says what to do instead.
 class [[gnu::visibility("default")]] invalid_state_error : public std::logic_error {
  public:
   using logic_error::logic_error;
 };
 
-/// In virtual time: nothing can ever run again. The text says who waits, and where.
+/// Thrown in virtual time if no task can ever run again. The text lists the waiting tasks and their call sites.
 class [[gnu::visibility("default")]] deadlock_error : public std::runtime_error {
  public:
   using runtime_error::runtime_error;
 };
 
-/// queue::try_put on a full queue would have to wait; thrown where no other answer is possible.
+/// Thrown by queue::put_nowait() if the queue is full.
 class [[gnu::visibility("default")]] queue_full : public std::runtime_error {
  public:
   queue_full() : runtime_error("the queue is full") {}
   using runtime_error::runtime_error;
 };
 
-/// An item was asked for, without waiting, of an empty queue.
+/// Thrown by queue::get_nowait() if the queue is empty.
 class [[gnu::visibility("default")]] queue_empty : public std::runtime_error {
  public:
   queue_empty() : runtime_error("the queue is empty") {}
   using runtime_error::runtime_error;
 };
 
-/// The queue was shut down: nothing goes in any more, and what was in it is gone.
+/// The queue was shut down: it accepts no more items, and it is empty.
 class [[gnu::visibility("default")]] queue_shut_down : public std::runtime_error {
  public:
   queue_shut_down() : runtime_error("the queue was shut down") {}
@@ -139,7 +141,7 @@ class [[gnu::visibility("default")]] broken_barrier_error : public std::runtime_
 };
 
 namespace detail {
-/// "file.cpp:12", without the folders.
+/// Returns "file.cpp:12", without the folders.
 std::string to_string(boost::source_location const& place);
 }  // namespace detail
 

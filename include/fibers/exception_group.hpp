@@ -43,16 +43,16 @@ class [[gnu::visibility("default")]] exception_group : public std::runtime_error
   /// The direct members, in the order in which they were given.
   std::vector<std::exception_ptr> const& exceptions() const noexcept;
 
-  /// All that are no groups, nested groups opened up.
+  /// The errors of all nested groups that are not groups themselves, depth first.
   std::vector<std::exception_ptr> leaves() const;
 
-  /// Is there an E (or what derives from it) in it?
+  /// Returns whether it has an error of type E, or of a type derived from E.
   template <class E>
   bool contains() const {
     return contains([](std::exception_ptr const& error) { return is<E>(error); });
   }
 
-  /// The same for any question.
+  /// The same with a predicate.
   bool contains(std::function<bool(std::exception_ptr const&)> const& matches) const;
 
   /// The part that matches and the rest, each with the message and nesting of the whole, and each possibly empty. A

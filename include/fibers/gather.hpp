@@ -6,19 +6,19 @@
 //   auto [page, picture] = fibers::gather([] { return fetch("page"); }, [] { return fetch("picture"); });
 //   auto outcomes = fibers::gather(fibers::return_exceptions, tasks);  // none throws: each says how it ended
 //
-// Of callables: they run as tasks of a group. The first that fails cancels the others, which are waited for, and its
-// exception is thrown; what the others throw while they clean up goes to the hook for unhandled exceptions.
+// Callables run as tasks of a group. The first that fails cancels the others; when all have ended, its exception is
+// thrown. Exceptions that the others throw in their clean-up go to the hook for unhandled exceptions.
 //
-// Of tasks or handles: asyncio's rules. The first that ends badly is thrown at once, and the others go on.
+// Tasks and handles follow asyncio's rules: the first error is thrown at once, and the other tasks go on.
 //
-// With return_exceptions, all are waited for in either case, and nothing of theirs is thrown.
+// With return_exceptions, gather() waits for all in both cases, and returns an outcome for each.
 //
 // May suspend; cancellation point. If the caller is cancelled, the request is forwarded to all of them. Once they have
-// ended (of tasks, without return_exceptions: once one of them has ended badly) cancelled_error comes out, or an error
-// that came of it. If all callables had what they waited for by then, and thus return uninterrupted, their results are
-// returned, and the cancellation stays pending.
+// ended (tasks, without return_exceptions: once one of them has failed or was cancelled), gather() throws
+// cancelled_error, or an error that it led to. If all callables have completed their waits by then and return
+// uninterrupted, gather() returns their results, and the cancellation stays pending.
 //
-// Results stand in the order of the arguments. void becomes std::monostate, a reference std::reference_wrapper.
+// Results are in the order of the arguments. void becomes std::monostate, a reference std::reference_wrapper.
 
 #include <cxxabi.h>
 
@@ -68,22 +68,13 @@ using outcome_of = outcome<std::conditional_t<std::is_void_v<R>, void, value_of<
 
 // --- of tasks that have ended ---
 
-/// The result of a task that has ended well. As task_handle<T>::get(), but without waiting.
+/// Returns the result of a task that has returned, as task_handle<T>::get() does.
 template <class R>
 value_of<R> take_value(task_state& ended) {
   if constexpr (std::is_void_v<R>) {
     return {};  // also of a task_handle<>, whose task may have a result
   } else {
-    auto& result = static_cast<task_result<R>&>(ended);
-    if constexpr (std::is_reference_v<R>) {
-      return result.result().copy();
-    } else if constexpr (std::is_copy_constructible_v<R>) {
-      if (result.result_taken()) throw_result_taken();
-      return result.result().copy();
-    } else {
-      if (!result.take_result()) throw_result_taken();
-      return result.result().move_out();
-    }
+    return static_cast<task_result<R>&>(ended).share();
   }
 }
 
@@ -99,16 +90,16 @@ outcome_of<R> take_outcome(task_state& ended) {
 
 enum class tolerate : bool { no, yes };
 
-/// Waits until all have ended; with tolerate::no, until one has ended badly, whose error is thrown. Passes the caller's
-/// cancellation on to them.
+/// Waits until all have ended; with tolerate::no, until one has failed or was cancelled, whose error is thrown.
+/// Forwards the caller's cancellation to them.
 void wait_for_all(std::span<task_ptr const> tasks, tolerate errors, boost::source_location const& place);
 
 // --- of callables ---
 
-/// Has the child of a group ended, and no request of the group has interrupted it?
+/// Returns whether a child of a group has ended without being interrupted by a request of the group.
 bool is_uninterrupted(task_base const& child);
 
-/// How a callable ended, kept by its task, which does not fail.
+/// The outcome of a callable. Its task catches errors, so the group does not see them.
 template <class R>
 class kept_outcome {
  public:
@@ -146,21 +137,20 @@ class kept_outcome {
   task_handle<void> child_;
 };
 
-/// Runs `body` with a group whose children's first error is thrown as it is; the others are reported. If the caller is
-/// cancelled, but `complete` says afterwards that every child has its result, the request stays pending instead.
+/// Runs `body` with a group. Throws the first error of a child without a wrapper, and reports the others. If the caller
+/// is cancelled but `complete` returns true afterwards (each child has its result), the request stays pending instead.
 void with_gather_group(std::function<void(task_group&)> const& body, std::function<bool()> const& complete,
                        boost::source_location const& place);
 
-/// The result of a child that has ended, or the cancelled_error with which it ended.
+/// Returns the result of a child that has ended, or throws its cancelled_error.
 template <class R>
 value_of<R> take_child(task_handle<R> const& child) {
   auto& ended = *task_access::state(child);
   ended.throw_error();
-  auto& result = static_cast<task_result<R>&>(ended).result();
   if constexpr (std::is_void_v<R>) {
     return {};
   } else {
-    return result.move_out();
+    return static_cast<task_result<R>&>(ended).take();
   }
 }
 
@@ -168,6 +158,7 @@ value_of<R> take_child(task_handle<R> const& child) {
 
 // --- callables ---
 
+/// Runs callables concurrently, and returns their results as a tuple.
 template <detail::callable_body... F>
 requires(sizeof...(F) > 0) std::tuple<detail::value_of<detail::result_of<F>>...> gather(F&&... callables) {
   boost::source_location const place(__FILE__, __LINE__, "fibers::gather");
@@ -187,6 +178,7 @@ requires(sizeof...(F) > 0) std::tuple<detail::value_of<detail::result_of<F>>...>
       children);
 }
 
+/// Runs callables concurrently, and returns an outcome of each as a tuple.
 template <detail::callable_body... F>
 requires(sizeof...(F) > 0) std::tuple<detail::outcome_of<detail::result_of<F>>...> gather(return_exceptions_t,
                                                                                           F&&... callables) {
@@ -201,6 +193,7 @@ requires(sizeof...(F) > 0) std::tuple<detail::outcome_of<detail::result_of<F>>..
       [](auto&... child) { return std::tuple<detail::outcome_of<detail::result_of<F>>...>{child.take()...}; }, kept);
 }
 
+/// Runs the callables of a range concurrently, and returns their results as a vector.
 template <detail::callable_range Range>
 auto gather(Range&& callables, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
   using result = detail::result_of<std::ranges::range_reference_t<Range>>;
@@ -217,6 +210,7 @@ auto gather(Range&& callables, boost::source_location const& place = BOOST_CURRE
   return values;
 }
 
+/// Runs the callables of a range concurrently, and returns an outcome of each as a vector.
 template <detail::callable_range Range>
 auto gather(return_exceptions_t, Range&& callables, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
   using result = detail::result_of<std::ranges::range_reference_t<Range>>;
@@ -235,6 +229,7 @@ auto gather(return_exceptions_t, Range&& callables, boost::source_location const
 
 // --- tasks and handles ---
 
+/// Waits for tasks or handles, and returns their results as a tuple.
 template <detail::any_task... Task>
 std::tuple<detail::value_of<detail::task_result_of<Task>>...> gather(Task&&... tasks) {
   std::array<detail::task_ptr, sizeof...(Task)> const shared{detail::task_access::checked(tasks)...};
@@ -246,6 +241,7 @@ std::tuple<detail::value_of<detail::task_result_of<Task>>...> gather(Task&&... t
   (std::index_sequence_for<Task...>());
 }
 
+/// Waits for tasks or handles, and returns an outcome of each as a tuple.
 template <detail::any_task... Task>
 std::tuple<detail::outcome_of<detail::task_result_of<Task>>...> gather(return_exceptions_t, Task&&... tasks) {
   std::array<detail::task_ptr, sizeof...(Task)> const shared{detail::task_access::checked(tasks)...};
@@ -257,6 +253,7 @@ std::tuple<detail::outcome_of<detail::task_result_of<Task>>...> gather(return_ex
   (std::index_sequence_for<Task...>());
 }
 
+/// Waits for the tasks or handles of a range, and returns their results as a vector.
 template <detail::task_range Range>
 auto gather(Range&& tasks, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
   using result = detail::task_result_of<std::ranges::range_reference_t<Range>>;
@@ -267,6 +264,7 @@ auto gather(Range&& tasks, boost::source_location const& place = BOOST_CURRENT_L
   return values;
 }
 
+/// Waits for the tasks or handles of a range, and returns an outcome of each as a vector.
 template <detail::task_range Range>
 auto gather(return_exceptions_t, Range&& tasks, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
   using result = detail::task_result_of<std::ranges::range_reference_t<Range>>;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// The first of several to end, whatever way it ends.
+// Runs several callables; the first that ends decides.
 //
 //   auto answer = fibers::race([] { return ask("a.example"); }, [] { return ask("b.example"); });
 
@@ -25,7 +25,7 @@ namespace fibers {
 
 namespace detail {
 
-// What a race of these results gives: their type if it is the same, else a variant of the different ones.
+// The result type of a race: the common type, or a variant of the different types.
 template <class... Types>
 struct unique_variant;
 template <class... Seen, class Next, class... More>
@@ -45,22 +45,22 @@ requires(std::same_as<First, More>&&...) struct race_result<First, More...> {
   using type = First;
 };
 
-/// Who was first, and what came of it.
+/// The state that the callables of a race share.
 class race_course {
  public:
   explicit race_course(boost::source_location const& place) : place_(place) {}
 
-  /// Runs what `start` spawns. Throws what the winner threw. If the caller was cancelled, that comes out; but once
-  /// there is a winner, a request stays pending instead.
+  /// Runs what `start` spawns. Throws what the winner threw, or cancelled_error if the caller was cancelled before
+  /// there was a winner. Once there is one, a request stays pending instead.
   void run(std::function<void(task_group&)> const& start);
 
-  /// For the callables: true for the first one to end, which then says how it ended. The others are cancelled. A result
-  /// wins also while the group is going down, so that what was completed is not lost; other ends do not then.
+  /// Called by each callable at its end. Returns true for the winner, and cancels the others. A result wins also while
+  /// the group is going down, so that a completed operation is not lost; an error does not.
   bool win(task_group& group, ending how);
   void failed(std::exception_ptr error) noexcept { error_ = std::move(error); }
-  /// For one that was cancelled.
+  /// Called by a callable that was cancelled.
   void cut_short(cancelled_error const& by) noexcept { transferred_ += by.transferred(); }
-  /// For one that failed, but has not won.
+  /// Called by a callable that failed and has not won.
   void report(std::exception_ptr const& error) const noexcept;
 
  private:
@@ -108,17 +108,17 @@ auto racer(race_course& course, task_group& group, result_slot<Result>& result, 
 
 }  // namespace detail
 
-/// Calls all of them concurrently, in the tasks of a group. The first to end, with a result or an error, wins: the
-/// others are cancelled and waited for, and that result is returned or that error thrown. Results of different types
-/// are returned as a std::variant of them.
+/// Runs the callables concurrently, as tasks of a group. The first that ends, with a result or an error, wins: the
+/// others are cancelled and waited for, and its result is returned or its error thrown. Results of different types are
+/// returned as a std::variant.
 ///
 /// May suspend; cancellation point: if the caller is cancelled, so are all callables. If one of them has completed
 /// nevertheless, its result is returned, and the cancellation stays pending. A callable whose wait is cancelled takes
 /// nothing. One case loses a result by nature: two callables that complete at the same moment, of which one wins. To
 /// take an item from the first of several queues, use get_any(), which takes from exactly one. An operation of Asio
-/// that is cut short may have moved some bytes: if the race is cancelled, cancelled_error::transferred() is the sum of
-/// all callables; a callable that may lose catches cancelled_error and keeps count itself. Errors of the losers go to
-/// the hook for unhandled exceptions.
+/// that is interrupted may have transferred some bytes: if the race is cancelled, cancelled_error::transferred() is the
+/// sum over all callables; a callable that may lose catches cancelled_error and keeps count itself. Errors of the
+/// losers go to the hook for unhandled exceptions.
 template <detail::callable_body... F>
 requires(sizeof...(F) > 0) auto race(F&&... callables) -> typename detail::race_result<detail::result_of<F>...>::type {
   boost::source_location const place(__FILE__, __LINE__, "fibers::race");

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// The door into a program: runs a callable as the main task of a loop on this thread.
+// Runs a callable as the main task of a loop on this thread.
 //
 //   int main() {
 //     return fibers::run([] { … });
@@ -20,38 +20,38 @@
 namespace fibers {
 
 struct run_options {
-  /// In virtual time nobody waits: when nothing can run, the clock jumps to the next deadline, and if nothing can ever
-  /// run again, deadlock_error says who waits where. The environment variable FIBERS_CLOCK=virtual does the same to a
-  /// program as it is.
+  /// In virtual time the clock jumps to the next deadline when no task is ready. If no task can ever run again, run()
+  /// throws deadlock_error, which lists the waiting tasks. The environment variable FIBERS_CLOCK=virtual selects
+  /// virtual time without a change of the program.
   clock_kind clock = clock_kind::steady;
 
-  /// Of each task, in bytes. It is address space: memory is used as it is touched. From 16 KiB to 1 GiB.
+  /// Of each task, in bytes, from 16 KiB to 1 GiB. This is address space: a page takes memory once it is touched.
   std::size_t stack_size = 256 * 1024;
 
-  /// How many threads run tasks. Only 1 is possible as yet: for more, call run() on threads of your own; tasks, handles
-  /// and primitives may be shared between them.
+  /// How many threads run tasks. Only 1 is supported yet: for more, call run() on threads of your own, which may share
+  /// tasks, handles and primitives.
   std::size_t threads = 1;
 
-  /// The first of these signals cancels the main task; if that ends cancelled, run() throws interrupted_error. After
-  /// the first, and from the end of the main task on, each does again what it did before: a second Ctrl-C ends the
-  /// program, and so does a first one while run() waits for the tasks that are left.
+  /// The first of these signals cancels the main task. If the main task ends cancelled, run() throws interrupted_error.
+  /// After the first signal, and from the end of the main task on, each signal has its former effect: a second Ctrl-C
+  /// ends the program, and so does a first one while run() waits for the remaining tasks.
   std::vector<int> cancel_on_signals = {};
 
-  /// When tasks that run() has cancelled at its end take longer than this, stderr says which and where, and again after
-  /// twice the time.
+  /// If tasks that run() has cancelled at its end take longer than this, it lists them and their call sites on stderr,
+  /// and again after twice the time.
   duration shutdown_report_after = std::chrono::seconds(10);
 
-  /// A time limit for the end of run(): tasks that run() has cancelled at its end, and that take longer, are cancelled
-  /// again, and again each time this much later; stderr says which. By default they are cancelled once, since a further
-  /// cancellation cuts clean-up short.
+  /// A grace period at the end of run(): tasks that run() has cancelled and that take longer are cancelled again after
+  /// each such period, and listed on stderr. By default run() cancels them once, since a further cancellation
+  /// interrupts their clean-up.
   duration cancel_again_after = no_timeout;
 
-  /// Told of exceptions that nobody fetched; none: stderr is.
+  /// Called for exceptions that nothing has fetched. Without a hook they are printed to stderr.
   unhandled_exception_hook on_unhandled = {};
 };
 
 namespace detail {
-/// The loop sleeps so; null: as loops on this thread do.
+/// With this parker; null: with that of loops on this thread.
 void run(run_options const& options, task_state& main, std::unique_ptr<parker> how_to_sleep,
          boost::source_location const& place);
 
@@ -64,10 +64,11 @@ result_of<F> run(run_options const& options, F&& main, std::unique_ptr<parker> h
 }
 }  // namespace detail
 
-/// Runs `main` as a task, named "main", and waits for it; then cancels whatever tasks are left, and waits for those.
-/// The calling thread runs the loop meanwhile. Returns what main returns, or throws what left it: interrupted_error if
-/// that is a cancellation by a signal. Throws deadlock_error in virtual time, invalid_state_error if this thread runs a
-/// loop already, std::invalid_argument for options that make no sense.
+/// Runs `main` as a task named "main" on a loop of the calling thread. Returns its result.
+///
+/// When main has ended, cancels the remaining tasks and waits for them. Throws what left main, or interrupted_error if
+/// main was cancelled by a signal; deadlock_error in virtual time; invalid_state_error if this thread runs a loop
+/// already; std::invalid_argument for invalid options.
 template <detail::body F>
 detail::result_of<F> run(run_options const& options, F&& main,
                          boost::source_location const& place = BOOST_CURRENT_LOCATION) {

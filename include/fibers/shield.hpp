@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// What must not be torn apart.
+// Protection from cancellation, in two kinds:
 //
-//   fibers::with_shield([&] { log.write(entry); log.sync(); });  // requests to cancel wait until this is done
-//   fibers::with_shield(1s, [&] { connection.say_goodbye(); });  // the same, but not for ever
-//   auto answer = fibers::shield(task);                          // may be cancelled; the task goes on
+//   with_shield(body)   delays a cancellation of the caller until the body has returned
+//   shield(task)        lets the caller be cancelled at once, while the task goes on
 //
-// Shield only what must not be torn apart: a shielded task cannot be stopped.
+//   fibers::with_shield([&] { log.write(entry); log.sync(); });  // a cancellation is delivered after this
+//   fibers::with_shield(1s, [&] { connection.say_goodbye(); });  // the same, with a time limit
+//   auto answer = fibers::shield(task);                          // may throw cancelled_error; the task goes on
+//
+// Shield only what must not be interrupted: a shielded body cannot be cancelled.
 
 #include <boost/assert/source_location.hpp>
 #include <concepts>
@@ -27,7 +30,7 @@ namespace fibers {
 
 namespace detail {
 
-/// A frame of requests, from here to the end of the block: those from outside wait in the frames around it.
+/// A frame of cancellation requests, for the life of this object: requests from outside stay pending in outer frames.
 class shield_block {
  public:
   explicit shield_block(boost::source_location const& place);
@@ -47,21 +50,22 @@ auto get_shielded(Task& task, boost::source_location const& place) -> decltype(t
   return task_access::fetch(task, *awaited);
 }
 
-/// A clean-up failed where no exception may be thrown.
+/// Reports an error of a clean-up, where no exception may be thrown.
 void report_failed_cleanup(std::exception_ptr const& error) noexcept;
 
 }  // namespace detail
 
-/// Calls `body`; requests to cancel that come from outside of it stay pending until it has returned, and are thrown at
-/// the next suspension point after that. Timeouts and groups inside it work as ever. Returns what it returns. Does not
-/// suspend by itself.
+/// Calls `body` and returns what it returns. Cancellation requests from outside of it stay pending, and are delivered
+/// at the first suspension point after it. Timeouts and groups inside of it work as usual.
+///
+/// Does not suspend by itself.
 template <detail::body F>
 detail::result_of<F> with_shield(F&& body, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
   detail::shield_block const block(place);
   return std::invoke(std::forward<F>(body));
 }
 
-/// The same with a limit of its own: throws timeout_error if that cuts the body short.
+/// The same with a time limit: throws timeout_error if the limit interrupts the body.
 template <detail::timeout_body F>
 detail::timeout_result<F> with_shield(time_limit limit, F&& body,
                                       boost::source_location const& place = BOOST_CURRENT_LOCATION) {
@@ -69,8 +73,10 @@ detail::timeout_result<F> with_shield(time_limit limit, F&& body,
   return with_timeout(limit, std::forward<F>(body), place);
 }
 
-/// get() that passes nothing on: if the caller is cancelled, cancelled_error comes out at once, and the task goes on.
-/// Suspends.
+/// Waits for a task as get() does, but forwards nothing: if the caller is cancelled, shield() throws cancelled_error at
+/// once, and the task goes on.
+///
+/// May suspend; cancellation point.
 template <class T>
 T shield(task<T>& task, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
   return detail::get_shielded(task, place);
@@ -81,8 +87,11 @@ auto shield(task_handle<T> const& task, boost::source_location const& place = BO
   return detail::get_shielded(task, place);
 }
 
-/// Spawns a task for `body` and waits for it like that. If the caller is cancelled, the task is left to its loop; if it
-/// was before, no task is spawned.
+/// Spawns a task for `body` and waits for it in the same way. If a cancellation of the caller is pending, no task is
+/// spawned.
+///
+/// Warning: if the caller is cancelled, the task outlives this call, until it ends or run() does. The body must not
+/// refer to local variables of the caller: capture by value, or use with_shield().
 template <detail::body F>
 detail::result_of<F> shield(F&& body, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
   detail::enter(place);
@@ -90,9 +99,9 @@ detail::result_of<F> shield(F&& body, boost::source_location const& place = BOOS
   return shield(task, place);
 }
 
-/// Calls F at the end of the block, however that is left, shielded from requests to cancel: so F may suspend, also
-/// while an exception unwinds the stack, and is carried out to its end. What F throws goes to the hook for unhandled
-/// exceptions, since a destructor cannot throw. Outside of a task F is called as well; it must not suspend there.
+/// Calls F at the end of the block, on every path, shielded from cancellation. F may suspend, also during unwinding,
+/// and runs to its end. An exception of F goes to the hook for unhandled exceptions, since a destructor cannot throw.
+/// Outside of a task F is called as well, and must not suspend there.
 template <class F>
 class [[nodiscard]] cleanup_guard {
  public:

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// A task: a callable that runs on a fiber of its own, and can be asked to stop.
+// A task is a callable that runs on a fiber of its own and can be cancelled.
 //
 //   auto download = fibers::spawn("download", [] { return fetch("…"); });
 //   fibers::sleep_for(1s);
-//   download.cancel();           // asks: download gets a cancelled_error at its next suspension point
-//   auto page = download.get();  // waits; gives the result, or throws what left the task
+//   download.cancel();           // requests: the task gets a cancelled_error at its next suspension point
+//   auto page = download.get();  // waits; returns the result, or throws what left the task
 //
-// task<T> owns: when it goes, its task is cancelled and waited for, so a task never outlives what its callable refers
-// to. task_handle<T> shares and owns nothing.
+// task<T> owns its task: the destructor cancels the task and waits for it, so a task does not outlive what its callable
+// refers to. task_handle<T> refers to a task and shares its outcome.
 
 #include <boost/assert/source_location.hpp>
 #include <exception>
@@ -30,11 +30,12 @@ struct any_result {};
 struct task_access;
 class task_base;
 
-/// Does a wait for tasks pass the caller's cancellation on to them?
+/// Does a wait for tasks forward the caller's cancellation to them?
 enum class pass_on : bool { no, yes };
-/// Waits for the end of a task. Suspends. If a request was passed on and the task ended cancelled: throw_passed_on().
+/// Waits for the end of a task. May suspend. If a request was forwarded and the task ended cancelled, the caller calls
+/// throw_passed_on().
 void join(task_state& target, pass_on forward, boost::source_location const& place);
-/// Throws the cancelled_error with which a task ended to which `self` had passed its own request on.
+/// Throws the cancelled_error of a task to which `self` has forwarded its own request.
 [[noreturn]] void throw_passed_on(task_state& self, task_state& target);
 
 }  // namespace detail
@@ -45,9 +46,10 @@ class callback_handle {
  public:
   callback_handle() = default;
 
-  /// Removes the callback. True if it will never be called; false if it was called or removed before, is being called
-  /// just now, or there is none. The callable is destroyed before this returns true. Does not suspend. Thread-safe.
-  /// O(1).
+  /// Removes the callback. Returns true if it will never be called; false if it was called or removed before, is being
+  /// called now, or the handle is empty. Before it returns true, the callable is destroyed.
+  ///
+  /// Does not suspend. Thread-safe. O(1).
   bool remove() noexcept;
 
  private:
@@ -58,37 +60,44 @@ class callback_handle {
 
 namespace detail {
 
-/// What tasks and handles have in common. On an empty one (moved from, detached, made without a task) every function
-/// throws invalid_state_error. What does not suspend may be called by any thread; what does, by any task of any loop.
+/// The interface that task<T> and task_handle<T> share.
+///
+/// Every function throws invalid_state_error if the object is empty: moved from, detached, or default-constructed.
+/// Thread-safe: functions that do not suspend may be called on any thread, the others in any task of any loop.
 class task_base {
  public:
-  /// Does it refer to a task?
+  /// Returns whether it refers to a task.
   explicit operator bool() const noexcept { return state_ != nullptr; }
 
-  /// Asks the task to stop: it gets a cancelled_error with this message where it is suspended, else at its next
-  /// suspension point; if it waits in get() for another task, that one is asked instead, and so on. False, and nothing
-  /// has changed, if it has ended. Does not suspend. Any thread.
+  /// Requests the cancellation of the task. Returns false, without effect, if the task has ended.
+  ///
+  /// A suspended task gets a cancelled_error with this message where it waits, a running or ready one at its next
+  /// suspension point. If it waits in get() for another task, the request is forwarded to that task. Does not suspend.
+  /// Thread-safe.
   bool cancel(std::string_view message = {}, boost::source_location const& place = BOOST_CURRENT_LOCATION) const;
 
-  /// Waits for the end, whatever it is, and throws nothing of it. Suspends; if the caller is cancelled, cancelled_error
-  /// comes out at once, and the task notices nothing.
+  /// Waits until the task has ended, and throws nothing of it.
+  ///
+  /// May suspend; cancellation point. A cancellation of the caller does not affect the task.
   void wait(boost::source_location const& place = BOOST_CURRENT_LOCATION) const;
 
-  /// cancel() and wait(): the safe way to stop a task, since only the caller's own cancellation comes out.
+  /// Calls cancel() and wait(). Of cancellations, it throws only that of the caller.
+  ///
+  /// May suspend; cancellation point.
   void cancel_and_wait(boost::source_location const& place = BOOST_CURRENT_LOCATION) const;
 
-  /// Has it ended?
+  /// Returns whether the task has ended.
   bool done() const;
-  /// Has it ended by a cancelled_error?
+  /// Returns whether the task has ended by a cancelled_error.
   bool cancelled() const;
-  /// How many requests to stop were made and not taken back.
+  /// Returns the number of cancellation requests that were not withdrawn with uncancel().
   int cancelling() const;
 
-  /// What left the task; null if it returned. Throws invalid_state_error if it has not ended, and cancelled_error if it
-  /// was cancelled.
+  /// Returns the exception that left the task; null if the task returned. Throws invalid_state_error if the task has
+  /// not ended, cancelled_error if it was cancelled.
   std::exception_ptr exception() const;
 
-  /// As given to spawn() or set later, else "task-1" and so on.
+  /// The name that was given to spawn() or set later; "task-1" and so on by default.
   std::string name() const;
   void name(std::string name) const;
   task_id id() const;
@@ -106,9 +115,9 @@ class task_base {
   task_base() = default;
   explicit task_base(task_ptr state) noexcept : state_(std::move(state)) {}
   task_state& state() const;
-  /// Waits for the end, passing the caller's cancellation on. Shares in the task: the handle may go meanwhile.
+  /// Waits for the end and forwards the caller's cancellation. The handle may be destroyed meanwhile.
   task_ptr join(boost::source_location const& place) const;
-  /// For a task<> that goes away.
+  /// For the destructor of task<T>.
   void end_owned() noexcept {
     if (state_ != nullptr && !state_->finished()) end_unfinished();
   }
@@ -122,15 +131,17 @@ class task_base {
 
 }  // namespace detail
 
-/// Refers to a task and shares its outcome. Copies refer to the same task, which does not care whether any are left.
+/// Refers to a task and shares its outcome. Copies refer to the same task. Handles do not keep a task running.
 template <class T = detail::any_result>
 class task_handle : public detail::task_base {
  public:
   task_handle() = default;
 
-  /// Waits, and gives a copy of the result or throws what left the task. A result that cannot be copied is moved out,
-  /// once. Suspends; if the caller is cancelled, the request is passed on to the task, and what becomes of it comes out
-  /// here.
+  /// Waits for the task. Returns a copy of its result or throws what left it. A result that cannot be copied is moved
+  /// out, once.
+  ///
+  /// May suspend; cancellation point: if the caller is cancelled, the request is forwarded to the task, and get() ends
+  /// as the task does.
   T get(boost::source_location const& place = BOOST_CURRENT_LOCATION) const { return fetch(*join(place)); }
 
  private:
@@ -139,7 +150,7 @@ class task_handle : public detail::task_base {
   static T fetch(detail::task_state& ended);
 };
 
-/// A handle of a task with any result.
+/// A handle of a task with a result of any type.
 template <>
 class task_handle<detail::any_result> : public detail::task_base {
  public:
@@ -147,7 +158,7 @@ class task_handle<detail::any_result> : public detail::task_base {
   template <class T>
   task_handle(task_handle<T> const& handle) noexcept : task_base(handle) {}
 
-  /// Waits, and throws what left the task. Suspends, as task_handle<T>::get().
+  /// Waits for the task, and throws what left it. May suspend, as task_handle<T>::get().
   void get(boost::source_location const& place = BOOST_CURRENT_LOCATION) const { fetch(*join(place)); }
 
  private:
@@ -156,7 +167,7 @@ class task_handle<detail::any_result> : public detail::task_base {
   static void fetch(detail::task_state& ended) { ended.throw_error(); }
 };
 
-/// Owns a task. Move-only. task<> is task<void>.
+/// Owns a task. Movable, not copyable. task<> is task<void>.
 template <class T = void>
 class [[nodiscard("a task<> that is not kept is cancelled at once: keep it, or detach() it")]] task
     : public detail::task_base {
@@ -168,18 +179,21 @@ class [[nodiscard("a task<> that is not kept is cancelled at once: keep it, or d
     return *this;
   }
 
-  /// If the task has not ended: cancels it and waits for its end. Suspends, and no cancellation cuts that short. On a
-  /// thread that runs no loop the thread waits; in a callback of a loop the task is only cancelled.
+  /// If the task has not ended, cancels it and waits for its end.
+  ///
+  /// May suspend; a cancellation does not interrupt this wait. On a thread without a loop the thread waits. In a
+  /// callback of a loop the task is cancelled, and not waited for.
   ~task() { end_owned(); }
 
-  /// Waits, and moves the result out or throws what left the task. Suspends; if the caller is cancelled, the request is
-  /// passed on to the task, and what becomes of it comes out here. The result can be had once: a second get() throws
-  /// invalid_state_error. Handles give copies.
+  /// Waits for the task. Moves its result out or throws what left it.
+  ///
+  /// May suspend; cancellation point: if the caller is cancelled, the request is forwarded to the task, and get() ends
+  /// as the task does. A second get() throws invalid_state_error. get() of a handle returns a copy.
   T get(boost::source_location const& place = BOOST_CURRENT_LOCATION) { return fetch(*join(place)); }
 
   task_handle<T> handle() const;
 
-  /// Lets go of it: the task is its loop's now, which cancels it at the end of run(). This task<> is empty then.
+  /// Gives up ownership: run() cancels the task at its end. The object is empty afterwards.
   task_handle<T> detach();
 
  private:
@@ -188,9 +202,12 @@ class [[nodiscard("a task<> that is not kept is cancelled at once: keep it, or d
   static T fetch(detail::task_state & ended);
 };
 
-/// Makes a task of a callable. It is ready, and begins when the spawner suspends or ends; it inherits the spawner's
-/// task_locals. Does not suspend. Throws invalid_state_error outside of run(), std::invalid_argument for an empty
-/// callable, std::bad_alloc. If there is no memory for its stack when it begins, the task fails with std::bad_alloc.
+/// Makes a task of a callable. The task is ready: it begins when the spawner suspends or ends.
+///
+/// The task inherits the spawner's task_locals. The callable takes no arguments, since a pack of them would leave no
+/// parameter for the call site: capture them. Does not suspend. Throws invalid_state_error outside of run(),
+/// std::invalid_argument for an empty callable, std::bad_alloc. If there is no memory for its stack when it begins, the
+/// task fails with std::bad_alloc.
 template <detail::body F>
 task<detail::result_of<F>> spawn(F&& callable, boost::source_location const& place = BOOST_CURRENT_LOCATION);
 template <detail::body F>
@@ -206,7 +223,7 @@ void spawn(F&&, Arguments&&...) {
 
 namespace detail {
 
-/// For the rooms built on tasks.
+/// For components that are built on tasks.
 struct task_access {
   template <class Handle>
   static Handle make(task_ptr state) noexcept {
@@ -214,7 +231,7 @@ struct task_access {
   }
   static task_ptr const& state(task_base const& handle) noexcept { return handle.state_; }
   static task_ptr checked(task_base const& handle) { return task_ptr(&handle.state()); }
-  /// What get() gives, of a task that has ended. Looks for no request to cancel.
+  /// Returns what get() returns for a task that has ended. Not a cancellation point.
   template <class Handle>
   static auto fetch(Handle& handle, task_state& ended) -> decltype(handle.get()) {
     return Handle::fetch(ended);
@@ -225,8 +242,6 @@ struct task_access {
 void start(task_state& task, std::string_view name, boost::source_location const& place);
 
 void call_when_done(task_state& task, callback_ptr const& callback);
-
-[[noreturn]] void throw_result_taken();
 
 template <class Callback>
 class callback_of final : public done_callback {
@@ -259,24 +274,13 @@ callback_handle task_base::on_done(Callback callback) const {
 template <class T>
 T task_handle<T>::fetch(detail::task_state& ended) {
   ended.throw_error();
-  auto& result = static_cast<detail::task_result<T>&>(ended);
-  if constexpr (std::is_void_v<T>) {
-    return;
-  } else if constexpr (std::is_reference_v<T> || std::is_copy_constructible_v<T>) {
-    if (result.result_taken() && !std::is_reference_v<T>) detail::throw_result_taken();
-    return result.result().copy();
-  } else {
-    if (!result.take_result()) detail::throw_result_taken();
-    return result.result().move_out();
-  }
+  if constexpr (!std::is_void_v<T>) return static_cast<detail::task_result<T>&>(ended).share();
 }
 
 template <class T>
 T task<T>::fetch(detail::task_state& ended) {
   ended.throw_error();
-  auto& result = static_cast<detail::task_result<T>&>(ended);
-  if (!result.take_result()) detail::throw_result_taken();
-  return result.result().move_out();
+  return static_cast<detail::task_result<T>&>(ended).take();
 }
 
 template <class T>

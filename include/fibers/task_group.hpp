@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// Tasks that begin and end together.
+// Structured concurrency: a block that waits for the tasks it spawns.
 //
 //   fibers::with_task_group([&](fibers::task_group& group) {
 //     for (auto const& url : urls) group.spawn([&] { fetch(url); });
 //   });  // waits for all of them
 //
-// However the body is left, the group waits for every child. The first child that fails cancels its siblings and the
-// body; all errors come out, in the order in which they came, as one exception_group. A child that was cancelled is no
-// error. If the task itself is cancelled while it is in the group, so are the children, and cancelled_error comes out
-// once all have ended, unless there are errors: then those come out, and the request is thrown again at the task's next
-// suspension point.
+// The group waits for every child, however the body ends. The first child that fails cancels its siblings and the body;
+// all errors are thrown as one exception_group, in the order in which they occurred. A cancelled child is not an error.
+// If the task is cancelled in the group, its children are cancelled, and the group throws cancelled_error once all have
+// ended. If there are errors, it throws those, and the cancellation is delivered again at the next suspension point.
 
 #include <cxxabi.h>
 
@@ -31,7 +30,7 @@
 
 namespace fibers {
 
-/// Made by with_task_group(), for its body and the children.
+/// Created by with_task_group(), for use in its body and in the children, on the loop of the body.
 class task_group : private detail::task_parent {
  public:
   task_group(task_group const&) = delete;
@@ -58,22 +57,24 @@ class task_group : private detail::task_parent {
     static_assert(detail::never<F>, "spawn() takes no arguments; capture them: group.spawn([=] { f(arguments); })");
   }
 
-  /// Cancels the children there are now, also those that were cancelled before; the group goes on. Does not suspend.
+  /// Cancels the present children, also those that were cancelled before. The group goes on. Does not suspend.
   void cancel_all(std::string_view message = {}, boost::source_location const& place = BOOST_CURRENT_LOCATION);
 
-  /// Ends the whole group early, quietly: cancels the children and the body, and with_task_group() returns without an
-  /// error, unless children fail or the task is cancelled by somebody else. If that leaves the body without a result,
-  /// it is a default one, or invalid_state_error is thrown if its type has none. Again: does nothing. Does not suspend.
+  /// Ends the group early, without an error: cancels the children and the body. with_task_group() returns, unless a
+  /// child fails or the task is cancelled from outside. If the body then has no result, with_task_group() returns a
+  /// default-constructed one, or throws invalid_state_error if the type has none.
+  ///
+  /// Does not suspend. A second call has no effect.
   void stop(std::string_view message = {}, boost::source_location const& place = BOOST_CURRENT_LOCATION);
 
-  /// How many children have not ended.
+  /// Returns the number of children that have not ended.
   std::size_t size() const;
 
  protected:
   task_group(cancel_origin::kind via, boost::source_location const& place);
   ~task_group() = default;
 
-  /// Waits for all children. Then throws what is to come out, if anything; `failure` is what left the body.
+  /// Waits for all children, then throws the error of the group, if any. `failure` is what left the body.
   void leave(std::exception_ptr failure, std::optional<cancelled_error> cancelled);
 
   /// Were the children cancelled? The group then refuses new ones, unless stop() cancelled them.
@@ -105,14 +106,14 @@ class task_group : private detail::task_parent {
   bool asked_owner_ = false;          // to cancel
   bool stopped_ = false;
   bool quiet_ = false;           // stop() was what began it: new children are cancelled before they begin
-  cancelled_error own_request_;  // of stop()
+  cancelled_error own_request_;  // of stop(); not changed once quiet_ is true
   bool closed_ = false;
   std::uint64_t round_ = 0;  // the latest of cancelling all children
 };
 
 namespace detail {
 
-// The group as with_task_group() uses it.
+// The interface for with_task_group().
 class task_group_block final : public task_group {
  public:
   task_group_block(cancel_origin::kind via, boost::source_location const& place) : task_group(via, place) {}
@@ -125,7 +126,7 @@ class task_group_block final : public task_group {
 template <class F>
 concept group_body = std::is_invocable_v<F, task_group&>;
 
-/// with_task_group(), for all that is a group: `via` is the kind of the group's own requests.
+/// As with_task_group(). `via` is the kind of the group's own requests.
 template <group_body F>
 std::invoke_result_t<F, task_group&> run_in_group(F&& body, cancel_origin::kind via,
                                                   boost::source_location const& place) {
@@ -156,9 +157,10 @@ std::invoke_result_t<F, task_group&> run_in_group(F&& body, cancel_origin::kind 
 
 }  // namespace detail
 
-/// Calls `body` with a new group, and waits for all its children. Returns what the body returns. Throws exception_group
-/// if the body or any child failed, cancelled_error if the task was cancelled. Suspends at its end while there are
-/// children.
+/// Calls `body` with a new group, and waits for all children. Returns what the body returns.
+///
+/// May suspend at its end; cancellation point there. Throws exception_group if the body or a child failed,
+/// cancelled_error if the task was cancelled.
 template <detail::group_body F>
 std::invoke_result_t<F, task_group&> with_task_group(F&& body,
                                                      boost::source_location const& place = BOOST_CURRENT_LOCATION) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// What a task does with itself. Everything here needs a running task, and throws invalid_state_error without one.
+// Functions for the running task. Without a running task they throw invalid_state_error.
 
 #include <boost/assert/source_location.hpp>
 #include <fibers/clock.hpp>
@@ -15,27 +15,28 @@ namespace fibers {
 
 namespace this_task {
 
-/// Lets every task run that is ready now. Suspends; a request that comes meanwhile is thrown at its end.
+/// Lets all other ready tasks run. Suspends; cancellation point, also for a request that arrives meanwhile.
 void yield(boost::source_location const& place = BOOST_CURRENT_LOCATION);
 
-/// For loops that compute and never wait: delivers a pending cancellation, and yields every 64th time or so, so that
-/// timers, other threads, signals and other tasks have their turn.
+/// For loops that compute and do not wait: delivers a pending cancellation, and yields about every 64th time, so that
+/// timers, other threads, signals and other tasks are served.
 ///
-/// May suspend; cancellation point. A few nanoseconds.
+/// May suspend; cancellation point. Takes a few nanoseconds.
 void checkpoint(boost::source_location const& place = BOOST_CURRENT_LOCATION);
 
-/// Asks this task to stop: the request is thrown at its next suspension point. Does not suspend.
+/// Requests the cancellation of this task, which is delivered at its next suspension point. Does not suspend.
 void cancel(std::string_view message = {}, boost::source_location const& place = BOOST_CURRENT_LOCATION);
 
-/// How many requests to stop were made and not taken back.
+/// Returns the number of cancellation requests that were not withdrawn with uncancel().
 int cancelling(boost::source_location const& place = BOOST_CURRENT_LOCATION);
 
-/// Takes one request back, for who has made it; drops it if it is the last and was not thrown yet. Returns how many are
-/// left.
+/// Withdraws one cancellation request: lowers the count of the innermost scope that has one. At zero, requests that
+/// were not delivered yet are dropped. Returns the number of requests that are left. For code that has made the
+/// request.
 int uncancel(boost::source_location const& place = BOOST_CURRENT_LOCATION);
 
-/// Is this error a cancellation of this task? False for that of another task, which get() throws if only that task was
-/// cancelled, by a third party: then the caller need not end. Does not suspend.
+/// Returns whether this error is a cancellation of this task. If only the other task of a get() was cancelled, get()
+/// throws an error for which this is false, and the caller need not end. Does not suspend.
 ///
 ///   catch (fibers::cancelled_error const& error) {
 ///     if (fibers::this_task::is_own(error)) throw;
@@ -59,20 +60,22 @@ std::stop_token stop_token(boost::source_location const& place = BOOST_CURRENT_L
 }  // namespace this_task
 
 namespace detail {
-/// Returns the task if its sleep was cancelled: then the caller throws, since each frame that an exception passes costs
-/// 150 ns. Else null.
+/// Returns the task if its sleep was cancelled, otherwise null. The caller throws, since each frame that an exception
+/// passes costs 150 ns.
 task_state* sleep(duration length, boost::source_location const& place);
 }  // namespace detail
 
-/// Sleeps until then; a time that has passed only yields. Suspends; when cancelled, the timer is gone.
+/// Sleeps until a time point. If that has passed, only yields. Suspends; cancellation point.
 void sleep_until(time_point when, boost::source_location const& place = BOOST_CURRENT_LOCATION);
 
-/// Sleeps so long; zero only yields, no_timeout is for ever. Throws std::invalid_argument for less than zero and for
-/// NaN. Suspends; when cancelled, the timer is gone.
+/// Sleeps for a duration. Zero only yields; no_timeout sleeps until the task is cancelled.
+///
+/// Suspends; cancellation point. Throws std::invalid_argument for less than zero and for NaN.
 template <class Rep, class Period>
 void sleep_for(std::chrono::duration<Rep, Period> length,
                boost::source_location const& place = BOOST_CURRENT_LOCATION) {
-  if (auto* const cancelled = detail::sleep(detail::to_duration(length), place)) throw detail::deliver_requests(*cancelled);
+  auto* const cancelled = detail::sleep(detail::to_duration(length), place);
+  if (cancelled != nullptr) throw detail::deliver_requests(*cancelled);
 }
 inline void sleep_for(no_timeout_t, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
   if (auto* const cancelled = detail::sleep(duration::max(), place)) throw detail::deliver_requests(*cancelled);

@@ -6,16 +6,16 @@
 //   auto page = fibers::with_timeout(2s, [&] { return fetch(url); });      // timeout_error if it takes longer
 //   auto perhaps = fibers::move_on_after(2s, [&] { return fetch(url); });  // an empty optional then
 //
-// When the limit passes, the task is asked to cancel, once: what it waits for in the block is withdrawn and throws
-// cancelled_error there, clean-up runs as ever, and on leaving the block the cancelled_error becomes a timeout_error.
-// If somebody else has asked for the task's end too, that wins, and cancelled_error goes on. Whatever else leaves the
-// block, a result or another error, goes on as it is.
+// When the limit passes, the task is cancelled, once: its wait in the block is withdrawn and throws cancelled_error,
+// the clean-up runs, and at the end of the block the cancelled_error becomes a timeout_error. If the task was cancelled
+// from outside of the block too, that wins: the cancelled_error leaves the block. A result or another error leaves the
+// block unchanged.
 //
-// An operation of Asio that is cut short may have moved some bytes: timeout_error::transferred() says how many. With
-// move_on_after(), timeout_scope::transferred() tells it to what runs as the body is left, and add_transferred_to()
-// names a variable that has it afterwards.
+// An operation of Asio that is interrupted may have transferred some bytes: timeout_error::transferred() says how many.
+// With move_on_after(), handlers and destructors in the body call timeout_scope::transferred(), and
+// add_transferred_to() names a variable that has the number afterwards.
 //
-// Entering and leaving a block does not suspend. Everything here is for the running task.
+// Entering and leaving a block does not suspend. All functions are for the running task.
 
 #include <boost/assert/source_location.hpp>
 #include <cstddef>
@@ -36,22 +36,22 @@ namespace fibers {
 /// The block itself, for a body that takes it by reference: with_timeout(2s, [](timeout_scope& scope) { … }).
 class timeout_scope : private detail::timer {
  public:
-  /// Sets the deadline anew: earlier, later, or no_timeout. One that has passed takes effect when the task next
-  /// suspends. Throws invalid_state_error once the block has expired.
+  /// Changes the deadline: earlier, later, or no_timeout. A deadline that has passed takes effect at the task's next
+  /// suspension. Throws invalid_state_error once the block has expired.
   void reschedule(time_point deadline);
   void reschedule_after(time_limit from_now);
 
   /// The deadline; no_timeout, which is time_point::max(), if there is none.
   time_point when() const noexcept { return deadline_; }
 
-  /// Did the deadline pass in the block, whether or not anything came of it?
+  /// Returns whether the deadline has passed in the block, whatever its effect.
   bool expired() const noexcept { return expired_; }
 
-  /// How many bytes the operation had moved that the deadline has cut short; 0 before that. Does not suspend.
+  /// Returns how many bytes the operation had transferred that the deadline has interrupted; 0 before that.
   std::size_t transferred() const noexcept { return scope_.transferred; }
 
-  /// If the deadline cuts the block short, adds to `count` how many bytes the operation had moved that was under way
-  /// then, as timeout_error::transferred() has it. The block must not outlive `count`. Does not suspend.
+  /// If the deadline interrupts the block, adds to `count` how many bytes the interrupted operation had transferred.
+  /// Precondition: `count` outlives the block.
   void add_transferred_to(std::size_t& count) noexcept { transferred_to_ = &count; }
 
  protected:
@@ -60,10 +60,10 @@ class timeout_scope : private detail::timer {
   timeout_scope& operator=(timeout_scope const&) = delete;
   ~timeout_scope() { leave(); }
 
-  /// Disarms, and takes the block's own request back. True if a cancelled_error that leaves it now is this block's
-  /// doing.
+  /// Disarms the timer and withdraws the block's own request. Returns whether a cancelled_error that leaves the block
+  /// now was caused by the deadline.
   bool leave() noexcept;
-  /// That cancelled_error was this block's doing.
+  /// The deadline has caused the cancelled_error.
   void cut_short(cancelled_error const& by) noexcept {
     scope_.transferred = by.transferred();  // also of an operation in another task, for which this one waited
     if (transferred_to_ != nullptr) *transferred_to_ += scope_.transferred;
@@ -159,8 +159,10 @@ auto call_and_move_on(time_point deadline, duration limit, F& body, boost::sourc
 
 }  // namespace detail
 
-/// Calls `body` with a deadline. Returns what it returns. Throws timeout_error, whose text names the limit and where
-/// the task waited, if the deadline cut it short. A deadline that is past at once cuts the first wait.
+/// Calls `body` with a deadline. Returns what the body returns.
+///
+/// Throws timeout_error if the deadline has interrupted the body; its text names the limit and the call site of the
+/// wait. A deadline that has already passed interrupts the first wait.
 template <detail::timeout_body F>
 detail::timeout_result<F> with_timeout_at(time_point deadline, F&& body,
                                           boost::source_location const& place = BOOST_CURRENT_LOCATION) {
@@ -174,8 +176,8 @@ detail::timeout_result<F> with_timeout(time_limit limit, F&& body,
   return detail::call_with_timeout<F>(limit.from_now(), limit.length(), body, place);
 }
 
-/// As with_timeout_at(), but a deadline that cuts the body short is no error: the result is an optional, empty then;
-/// for a body that returns nothing it is a bool, false then.
+/// As with_timeout_at(), but no error is thrown if the deadline interrupts the body: returns an optional, which is
+/// empty then. For a body that returns nothing, returns a bool, which is false then.
 template <detail::timeout_body F>
 auto move_on_at(time_point deadline, F&& body, boost::source_location const& place = BOOST_CURRENT_LOCATION) ->
     typename detail::perhaps<detail::timeout_result<F>>::type {
@@ -189,8 +191,10 @@ auto move_on_after(time_limit limit, F&& body, boost::source_location const& pla
   return detail::call_and_move_on<F>(limit.from_now(), limit.length(), body, place);
 }
 
-/// Calls `body` with a limit. As with_timeout(), but with a limit of zero or less the body is not called at all: then
-/// this yields, and throws.
+/// Calls `body` with a limit, as asyncio's wait_for() does; prefer with_timeout().
+///
+/// It differs in one case: with a limit of zero or less the body is not called; wait_for() yields and throws
+/// timeout_error.
 template <detail::body F>
 detail::result_of<F> wait_for(F&& body, time_limit limit,
                               boost::source_location const& place = BOOST_CURRENT_LOCATION) {
@@ -202,7 +206,8 @@ detail::result_of<F> wait_for(F&& body, time_limit limit,
 }
 
 namespace detail {
-/// For a limit that is past: a task that has not ended is told to, and waited for; true if it ended cancelled by that.
+/// For a limit that has passed: cancels a task that has not ended, and waits for it. Returns whether it ended cancelled
+/// by that.
 bool end_now(task_state& task, boost::source_location const& place);
 
 template <class Task>
@@ -224,9 +229,11 @@ auto wait_for_task(Task& task, time_limit limit, boost::source_location const& p
 }
 }  // namespace detail
 
-/// get() with a limit. When it passes, the task is cancelled and waited for: timeout_error if it ends cancelled, else
-/// its result or error after all. Suspends; if the caller is cancelled, the request is passed on to the task. With a
-/// limit of zero or less, the task is cancelled at once unless it has ended; that wait passes nothing on.
+/// get() with a limit. When the limit passes, the task is cancelled and waited for: throws timeout_error if the task
+/// ends cancelled, otherwise returns its result or throws its error.
+///
+/// May suspend; cancellation point: if the caller is cancelled, the request is forwarded to the task. With a limit of
+/// zero or less, a task that has not ended is cancelled at once; that wait forwards nothing.
 template <class T>
 T wait_for(task<T>& task, time_limit limit, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
   return detail::wait_for_task(task, limit, place);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// Waiting for several tasks without taking part in their fate: nothing of theirs is thrown, a cancellation of the
-// caller does not reach them, and those that are not done when it is over go on.
+// Waits for several tasks that are independent of the caller: their errors are not thrown, a cancellation of the caller
+// does not reach them, and tasks that are still running afterwards go on.
 //
 //   auto [done, pending] = fibers::wait(tasks, fibers::return_when::first_completed, 2s);
 //   for (auto task : fibers::as_completed(tasks)) use(task.get());  // in the order in which they end
@@ -34,7 +34,7 @@ enum class return_when {
 };
 
 struct wait_result {
-  std::vector<task_handle<>> done, pending;  // in the order in which they were given, each once
+  std::vector<task_handle<>> done, pending;  // in the order of the arguments, each once
 };
 
 namespace detail {
@@ -69,7 +69,7 @@ concept task_range = std::ranges::input_range<Range> && any_task<std::ranges::ra
 
 using task_list = std::vector<task_ptr, allocator<task_ptr>>;
 
-/// Shares in owning the tasks of a range, in order. A task<> that a view makes on the way would end with this: it is
+/// Returns shared owners of the tasks of a range, in order. A task<> that a view creates would be destroyed here: it is
 /// detached. Throws invalid_state_error for an empty handle.
 template <task_range Range>
 task_list share(Range&& tasks) {
@@ -86,12 +86,12 @@ task_list share(Range&& tasks) {
 /// Each once.
 void remove_duplicates(task_list& tasks);
 
-/// When a wait for several tasks is over, besides when all have ended.
+/// What ends a wait for several tasks, besides the end of all.
 enum class until : unsigned char { all, one, one_failed, one_failed_or_cancelled };
 
-/// Waits; the deadline counts in what ends at that very moment. Suspends if that was not so before. Returns the first
-/// that made it be over before all had ended, if any. With pass_on::yes a request to cancel is passed on to the tasks,
-/// and is thrown when all have ended.
+/// Waits. Tasks that end at the deadline count as ended. May suspend. Returns the first task that has ended the wait
+/// before all had ended, if any. With pass_on::yes a cancellation request is forwarded to the tasks, and thrown when
+/// all have ended.
 task_state* wait_for_ends(std::span<task_ptr const> tasks, until enough, pass_on forward, time_point deadline,
                           boost::source_location const& place);
 
@@ -99,7 +99,7 @@ wait_result wait(task_list tasks, return_when when, time_point deadline, boost::
 
 }  // namespace detail
 
-/// Waits for tasks or handles of a range, any of them given twice counting once, until `when` or the limit is reached.
+/// Waits for tasks or handles of a range until `when` or the limit is reached. Duplicates count once.
 ///
 /// May suspend; cancellation point; if cancelled, the tasks notice nothing. Throws std::invalid_argument for an empty
 /// range. Complexity: O(n) for n tasks, also if one of them has ended already. To take many tasks one by one,
@@ -136,7 +136,7 @@ struct completion_taker : wait_entry {
   task_ptr given = {};  // null after a wake: there are no more
 };
 
-/// Tasks that have ended and were not handed out yet, in the order in which they ended.
+/// Ended tasks that were not returned yet, in the order in which they ended.
 class completion_queue : public from_memory {
  public:
   completion_queue(task_list tasks, time_point deadline);
@@ -144,7 +144,7 @@ class completion_queue : public from_memory {
   completion_queue(completion_queue const&) = delete;
   completion_queue& operator=(completion_queue const&) = delete;
 
-  /// The next one; null if all were handed out. Suspends; throws timeout_error.
+  /// Returns the next one; null if all were returned. May suspend; throws timeout_error.
   task_ptr next(boost::source_location const& place);
 
  private:
@@ -158,7 +158,7 @@ class completion_queue : public from_memory {
   std::vector<entry, allocator<entry>> entries_;
   time_point const deadline_;
   spinlock lock_;            // guards what follows
-  entry* oldest_ = nullptr;  // of those that have ended; if there are any, nobody waits
+  entry* oldest_ = nullptr;  // of those that have ended; if there are any, no task waits
   entry* newest_ = nullptr;
   std::size_t left_;  // to hand out
   wait_list<completion_taker> waiters_{lock_};
@@ -175,8 +175,10 @@ class completed_tasks {
   completed_tasks(detail::task_list tasks, time_point deadline)
       : queue_(std::make_unique<detail::completion_queue>(std::move(tasks), deadline)) {}
 
-  /// The next task that has ended; empty when there are no more. Suspends; when cancelled, no task is lost, and the
-  /// tasks notice nothing. Throws timeout_error after the limit.
+  /// Returns the next task that has ended; empty when there are no more.
+  ///
+  /// May suspend; cancellation point: no task is lost, and the tasks are not affected. Throws timeout_error after the
+  /// limit.
   std::optional<task_handle<T>> next(boost::source_location const& place = BOOST_CURRENT_LOCATION) {
     auto task = queue_->next(place);
     if (task == nullptr) return {};
@@ -211,8 +213,8 @@ class completed_tasks {
   std::unique_ptr<detail::completion_queue> queue_;
 };
 
-/// Handles of the tasks of a range, each once, in the order in which they end. After the limit, asking for more throws
-/// timeout_error; the tasks go on. Does not suspend by itself.
+/// Returns a range of handles of the tasks, each once, in the order in which they end. After the limit, the increment
+/// throws timeout_error; the tasks go on. Does not suspend by itself.
 template <detail::task_range Range>
 auto as_completed(Range&& tasks, std::optional<time_limit> limit = {}) {
   using element = std::remove_cvref_t<std::ranges::range_reference_t<Range>>;

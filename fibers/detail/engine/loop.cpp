@@ -125,6 +125,10 @@ std::unique_ptr<parker> parker_of_this_thread() {
   return make != nullptr ? make() : nullptr;
 }
 
+void report_unhandled(task_state& task, std::exception_ptr const& error, char const* where) noexcept {
+  task.report(task.loop().on_unhandled().get(), error, where);
+}
+
 void report_unhandled(char const* what, std::exception_ptr const& error) noexcept {
   auto* const here = loop::current();
   auto* const task = here != nullptr ? here->running() : nullptr;

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// What other rooms may know of a thread's loop: who is ready, what is due, how to reach it. The scheduler, which is the
-// only kind there is, decides who runs.
+// The parts of a thread's loop that other components use: ready tasks, timers, the inbox. The scheduler, the only
+// derived class, decides which task runs.
 //
-// Where a task is: in ready (created or ready), running (one), suspended (somebody will wake it), or finished. All that
-// have not finished stand in tasks(), which shares in owning them.
+// A task is in the ready queue (created or ready), running, suspended (its wait owes it a wake), or finished. tasks()
+// has all that have not finished, and shares ownership of them.
 
 #include <boost/intrusive/list.hpp>
 #include <fibers/clock.hpp>
@@ -59,6 +59,9 @@ class ready_queue {
   task_state* last_ = nullptr;
 };
 
+/// Reports an error of this task, whose loop has not ended, that nothing will fetch.
+void report_unhandled(task_state& task, std::exception_ptr const& error, char const* where) noexcept;
+
 /// By this thread's newest parker_source; null if there is none.
 std::unique_ptr<parker> parker_of_this_thread();
 
@@ -73,85 +76,86 @@ class alignas(64) loop {  // what a switch touches is one line of the cache
   /// Null while the loop itself has its turn.
   task_state* running() const noexcept { return running_; }
 
-  /// Those that have not finished, in the order of their creation.
+  /// The tasks that have not finished, in the order of their creation.
   auto& tasks() noexcept { return tasks_; }
 
-  /// Takes a new task in: it is ready.
+  /// Adds a new task, which is ready.
   void add(task_state& task, boost::source_location const& place);
 
-  void make_ready(task_state& task) noexcept {
-    task.stage_.store(stage::ready, std::memory_order_relaxed);
+  /// Of a task that is suspended, whose wait the caller has claimed; or of the running one, which yields.
+  void make_ready(task_state& task, stage from = stage::suspended) noexcept {
+    task.change(from, stage::ready);
     ready_.push(task);
   }
 
   timer_queue& timers() noexcept { return timers_; }
 
-  /// The loop has its turn when the running task next suspends, though others are ready.
+  /// The loop runs when the running task next suspends, even if other tasks are ready.
   void end_turn() noexcept { budget_ = 0; }
 
-  /// Another thread has news of a task, which cannot end meanwhile. Any thread.
+  /// Posts a note on a task to its loop. Precondition: the task cannot end meanwhile. Thread-safe.
   void post(task_state& task, inbox_entry::note note) noexcept {
     inbox_.post(task, note, [&task] { intrusive_ptr_add_ref(&task); });
   }
 
-  /// The loop will call what was given to on_ring(). Any thread, signal handlers.
+  /// Makes the loop call what was given to on_ring(). Thread-safe and signal-safe.
   void ring() noexcept { inbox_.ring(); }
   void on_ring(std::function<void()> f) { on_ring_ = std::move(f); }
 
-  /// Null: it sleeps as a thread does.
+  /// Null: the loop parks its thread.
   parker* chosen_parker() const noexcept { return chosen_parker_.get(); }
   void choose(std::unique_ptr<parker> chosen);
 
   /// From now on signal handlers may ring.
   void expect_signals();
 
-  /// Counts what is under way outside of the loop for its tasks, and will wake them: meanwhile nothing is a deadlock,
-  /// and virtual time passes as real time does.
+  /// Counts operations outside of the loop that will wake its tasks. While there are any, nothing is a deadlock, and
+  /// virtual time passes as real time does.
   void outside_work(int change) noexcept { outside_work_ += change; }
 
   bool any_ready() const noexcept { return !ready_.empty(); }
   bool in_virtual_time() const noexcept { return virtual_clock_.has_value(); }
 
-  /// Looks on, until unwatch() or the end of the loop.
+  /// Adds a watch, until unwatch() or the end of the loop.
   void watch(loop_watch& w) noexcept { watches_.push_back(w); }
   void unwatch(loop_watch& w) noexcept { watches_.erase(watches_.iterator_to(w)); }
   auto& watches() noexcept { return watches_; }
 
-  /// It is asked before each step from now on, and a step goes to the next chance to give way.
+  /// The chooser is asked before each step from now on. A step lasts until the task may yield next.
   void choose_steps(step_chooser* chooser) noexcept {
     chooser_ = chooser;
     end_turn();
   }
 
-  /// The loop will end soon, and all tasks with it as if in a deadlock.
+  /// Ends the loop soon, and fails all tasks as in a deadlock.
   void give_up() noexcept {
     given_up_ = true;
     end_turn();
   }
   bool given_up() const noexcept { return given_up_; }
 
-  /// Calls them, in order, before the next turn, which comes soon.
+  /// Calls the callbacks, in order, before the next turn of the loop, which it brings forward.
   void call_back_later(callback_list& callbacks) noexcept {
     if (callbacks.empty()) return;
     callbacks_.append(callbacks);
     end_turn();
   }
 
-  /// Counts an operation that may suspend, of which the loop does not know yet whether it has to. True: the running
-  /// task has had its share of those that did not have to, and yields first.
+  /// Counts an operation that may suspend. Returns true if the running task has used up its share of operations that
+  /// did not suspend, and must yield first.
   bool share_is_used_up() noexcept { return --share_ <= 0; }
 
-  /// Counts a checkpoint() beside that: what is done between two is longer than an operation. True also if the loop
-  /// wants its turn.
+  /// The same for checkpoint(), which counts more, since the work between two is longer. Returns true also if the
+  /// loop's turn is due.
   bool checkpoint_is_due() noexcept {
     share_ -= operations_per_checkpoint;
     return share_ <= 0 || budget_ <= 0 || chooser_ != nullptr;
   }
 
-  /// Null: stderr is told.
+  /// Null: errors are printed to stderr.
   std::shared_ptr<unhandled_exception_hook const> const& on_unhandled() const noexcept { return on_unhandled_; }
 
-  /// Who waited when nothing could ever run again.
+  /// The tasks that waited in a deadlock.
   std::string const& deadlock() const noexcept { return deadlock_; }
   void deadlock(std::string text) { deadlock_ = std::move(text); }
 

@@ -18,7 +18,7 @@ class loop_watch : public boost::intrusive::list_base_hook<> {
   /// The running task will now look for a request, and may then suspend. May make one.
   virtual void at_point(task_state&, boost::source_location const&) {}
 
-  /// Nobody can run, and the loop will sleep, or its clock move. True: somebody can, now.
+  /// No task is ready: the loop is about to sleep, or to move its clock. Returns true if a task is ready now.
   virtual bool at_rest(loop&) { return false; }
 
   /// Main has ended; what is left will be cancelled.

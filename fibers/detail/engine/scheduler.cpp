@@ -18,40 +18,16 @@ namespace fibers::detail {
 
 scheduler::scheduler(settings s)
     : loop(std::move(s.how_to_sleep), std::move(s.on_unhandled)),
-      stacks_(s.stack_size),
-      overflow_watch_(stacks_, &describe_running) {
+      workers_(s.stack_size, &work),
+      overflow_watch_(workers_.stacks(), &describe_running) {
   if (s.virtual_time) virtual_clock_.emplace();
-}
-
-scheduler::~scheduler() {
-  for (auto* const idle : idle_workers_) retire(*idle);
 }
 
 // --- which task runs next ---
 
-// That of a worker which lies idle, or of a new one; null if there is no memory for its stack.
-context* scheduler::worker_context() noexcept {
-  if (!idle_workers_.empty()) {
-    auto* const warmest = idle_workers_.back();
-    idle_workers_.pop_back();
-    coldest_ = std::min(coldest_, idle_workers_.size());
-    return &warmest->where;
-  }
-  try {
-    if (idle_workers_.capacity() <= workers_) idle_workers_.reserve(2 * workers_ + 16);  // lying idle must not fail
-    auto const memory = stacks_.allocate();
-    auto* const made = new (memory.top - sizeof(worker)) worker{.where = {}, .memory = memory};
-    switch_.create(made->where, {memory.bottom, memory.top - sizeof(worker)}, &work, made);
-    ++workers_;
-    return &made->where;
-  } catch (std::bad_alloc const&) {
-    return nullptr;
-  }
-}
-
 // Runs on each worker's stack.
 void scheduler::work(void* self) noexcept {
-  auto& me = *static_cast<worker*>(self);
+  auto& me = *static_cast<worker_pool::worker*>(self);
   auto& loop = static_cast<scheduler&>(*current_);
 
   // Stacks are aligned alike, so what is at their tops would crowd the same few sets of the cache: shift it.
@@ -61,7 +37,7 @@ void scheduler::work(void* self) noexcept {
 
   for (;;) {
     task_state& task = *loop.running_;
-    task.stage_.store(stage::running, std::memory_order_relaxed);
+    task.change(stage::created, stage::running);
     task.control_at_spawn_.load();
     loop.end(task, task.run());
     if (--loop.budget_ > 0 && !loop.ready_.empty() && loop.ready_.first()->stage() == stage::created) {
@@ -69,7 +45,7 @@ void scheduler::work(void* self) noexcept {
       continue;
     }
     context& target = loop.next();
-    loop.idle_workers_.push_back(&me);
+    loop.workers_.release(me);
     loop.switch_.switch_to(me.where, target);
   }
 }
@@ -131,7 +107,7 @@ void scheduler::look_around() {
     if (on_ring_) on_ring_();
   }
   if (chooser_ == nullptr && !timers_.empty()) timers_.fire_due(clock::now());
-  if (has_spare_stacks()) trim();
+  if (workers_.has_spare()) workers_.trim();
   while (!callbacks_.empty()) call_back_first();
 }
 
@@ -155,7 +131,7 @@ bool scheduler::sleep() {
   for (auto& watch : watches_) woken |= watch.at_rest(*this);
   if (woken) return true;
   if (in_virtual_time()) return sleep_in_virtual_time();
-  inbox_.sleep(std::min(timers_.next(), has_spare_stacks() ? next_trim_ : time_point::max()));
+  inbox_.sleep(std::min(timers_.next(), workers_.has_spare() ? workers_.next_trim() : time_point::max()));
   return true;
 }
 
@@ -178,38 +154,8 @@ bool scheduler::sleep_in_virtual_time() {
 void scheduler::fail_starved() noexcept {
   starved_ = false;
   task_state& task = ready_.pop();
-  task.fail(stacks_.exhausted());
+  task.fail(workers_.stacks().exhausted());
   end(task, ending::failed);
-}
-
-// Gives memory of idle workers and stacks back to the system, in rounds. A round retires half of the workers that were
-// idle since the last round, the coldest first, and has the pool choose as many stacks. The loop calls this in each of
-// its turns, so a busy loop gives back as much as an idle one does. A slice in each interval limits the cost to a tenth
-// of the loop's time, and the pause to a millisecond.
-void scheduler::trim() noexcept {
-  constexpr auto between_rounds = std::chrono::milliseconds(100), between_slices = std::chrono::milliseconds(10);
-  constexpr auto slice = std::chrono::milliseconds(1);
-  constexpr std::size_t most_retired = 4096;          // takes less than a slice
-  auto const now = std::chrono::steady_clock::now();  // memory is real in virtual time, too
-  if (now < next_trim_) return;
-  if (now >= next_round_) {
-    next_round_ = now + between_rounds;
-    auto const surplus = coldest_ > kept_workers ? std::min((coldest_ - kept_workers + 1) / 2, most_retired) : 0;
-    auto const end = idle_workers_.begin() + static_cast<std::ptrdiff_t>(surplus);
-    std::for_each(idle_workers_.begin(), end, [this](auto* cold) { retire(*cold); });
-    idle_workers_.erase(idle_workers_.begin(), end);
-    coldest_ = idle_workers_.size();
-    stacks_.begin_trim();
-  }
-  auto const left = stacks_.trim(now + slice);
-  stacks_to_trim_ = left != trim_left::nothing;
-  next_trim_ = left == trim_left::now ? now + between_slices : next_round_;
-}
-
-void scheduler::retire(worker& idle) noexcept {
-  context_switch::forget(idle.where);
-  --workers_;
-  stacks_.release(idle.memory);
 }
 
 void scheduler::call_back_first() {
@@ -220,7 +166,7 @@ void scheduler::call_back_first() {
   } catch (abi::__forced_unwind&) {
     throw;
   } catch (...) {
-    report_unhandled(on_unhandled().get(), callback->task(), std::current_exception(), "a callback of ");
+    report_unhandled(callback->task(), std::current_exception(), "a callback of ");
   }
   callback->drop();
 }
@@ -243,7 +189,7 @@ void scheduler::describe_running(char* buffer, std::size_t size) noexcept {
 }
 
 void scheduler::abandon(std::exception_ptr const& error) noexcept {
-  stacks_.abandon();
+  workers_.abandon();
   while (!tasks_.empty()) {
     auto& task = tasks_.front();
     if (task.stage() == stage::suspended && task.waiter()->try_claim(claim::closed)) {

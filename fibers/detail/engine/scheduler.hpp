@@ -5,20 +5,18 @@
 // stack, has its turn when nobody is ready, and every so many switches, to look at the clock and at what other threads
 // want.
 //
-// Stacks belong to workers: fibers that run one task after the other. A task gets one when it first runs. A worker
-// whose task has ended runs the next created one at once, else it lies idle until it is needed again, last in first
-// out.
+// A worker (see worker_pool) whose task has ended runs the next created task at once, without a switch; if the next
+// task was suspended, the worker becomes idle.
 
 #include <cstdint>
 #include <fibers/clock.hpp>
 #include <fibers/detail/engine/task_state.hpp>
 #include <memory>
-#include <vector>
 
 #include "../parts/context_switch.hpp"
 #include "../parts/stack_overflow.hpp"
-#include "../parts/stack_pool.hpp"
 #include "loop.hpp"
+#include "worker_pool.hpp"
 
 namespace fibers::detail {
 
@@ -32,7 +30,6 @@ class scheduler final : public loop {
   };
 
   explicit scheduler(settings s);
-  ~scheduler();
 
   /// The one that runs this task.
   static scheduler& of(task_state const& task) noexcept { return static_cast<scheduler&>(task.loop()); }
@@ -52,7 +49,7 @@ class scheduler final : public loop {
   void hand_over(task_state& task) noexcept {
     context& target = next();
     if (&target != &task.context_) switch_.switch_to(task.context_, target);
-    task.stage_.store(stage::running, std::memory_order_relaxed);
+    task.change(stage::ready, stage::running);
   }
 
   /// How many exceptions are unwinding the running task's stack.
@@ -62,18 +59,13 @@ class scheduler final : public loop {
   void abandon(std::exception_ptr const& error) noexcept;
 
  private:
-  struct alignas(16) worker {
-    context where;  // while it lies idle
-    stack memory;
-  };
   static constexpr int switches_per_turn = 64;
-  static constexpr std::size_t kept_workers = 16;  // idle ones that keep their memory
 
   // That of the task that is to run, which is running_ from now on; or that of the loop.
   context& next() noexcept {
     if (--budget_ > 0 && !ready_.empty()) [[likely]] {
       task_state& task = *ready_.first();
-      if (auto* const target = task.stage() == stage::created ? worker_context() : &task.context_) [[likely]] {
+      if (auto* const target = task.stage() == stage::created ? workers_.acquire() : &task.context_) [[likely]] {
         ready_.pop();
         is_next(task);
         if (auto* const after_it = ready_.first()) context_switch::prefetch(after_it->context_);
@@ -88,17 +80,13 @@ class scheduler final : public loop {
     running_ = &task;
     share_ = operations_per_share;
   }
-  context* worker_context() noexcept;
   [[noreturn]] static void work(void* self) noexcept;
   void end(task_state& task, ending how) noexcept;
-  void retire(worker& idle) noexcept;
   void look_around();
   void choose_step();
   bool sleep();
   bool sleep_in_virtual_time();
   void fail_starved() noexcept;
-  bool has_spare_stacks() const noexcept { return idle_workers_.size() > kept_workers || stacks_to_trim_; }
-  void trim() noexcept;
   void call_back_first();
   static void describe_running(char* buffer, std::size_t size) noexcept;
 
@@ -107,15 +95,8 @@ class scheduler final : public loop {
   bool starved_ = false;  // is there no stack for the first of ready_?
   std::size_t awaited_ = 0;
 
-  std::vector<worker*> idle_workers_;  // the last one is the warmest
-  std::size_t workers_ = 0;
-  std::size_t coldest_ = 0;  // how many lay idle all the time since the last round of trim()
-  time_point next_round_ = time_point::min();
-  time_point next_trim_ = time_point::min();
-  bool stacks_to_trim_ = false;
+  worker_pool workers_;
   unsigned colour_ = 0;
-
-  stack_pool stacks_;
   overflow_watch overflow_watch_;
 };
 

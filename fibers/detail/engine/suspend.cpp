@@ -25,7 +25,7 @@ void throw_deliverable(task_state& task) {
 }
 
 void yield(task_state& task, scheduler& loop) {
-  loop.make_ready(task);
+  loop.make_ready(task, stage::running);
   loop.hand_over(task);
 }
 

@@ -17,7 +17,7 @@ task_state::task_state() noexcept = default;
 
 task_state::~task_state() {
   if (ending_ == ending::failed && !looked_at_.load(std::memory_order_relaxed)) {
-    report_unhandled(extras_ != nullptr ? extras_->on_unhandled.get() : nullptr, *this, failure_);
+    report(extras_ != nullptr ? extras_->on_unhandled.get() : nullptr, failure_, "");
   }
 }
 
@@ -64,7 +64,7 @@ void task_state::fail(std::exception_ptr error) noexcept {
 
 callback_list task_state::finish(enum ending how) noexcept {
   ending_ = how;
-  stage_.store(stage::finished, std::memory_order_release);  // whoever sees it sees the outcome
+  stage_.store(stage::finished, std::memory_order_release);  // publishes the outcome
   while (!observers_.empty()) {
     auto& observer = observers_.front();
     observers_.pop_front();
@@ -75,7 +75,7 @@ callback_list task_state::finish(enum ending how) noexcept {
   return callbacks;
 }
 
-// --- those who want to know of the end ---
+// --- observers of the end ---
 
 bool task_state::observed() noexcept {
   std::scoped_lock const guard(lock_);
@@ -141,49 +141,12 @@ void task_state::name(std::string name) {
   extra().name = std::move(name);
 }
 
-// --- what nobody fetched ---
-
-std::string describe(std::exception_ptr const& error) {
-  try {
-    std::rethrow_exception(error);
-  } catch (std::exception const& e) {
-    return e.what();
-  } catch (cancelled_error const& e) {
-    return e.what();
-  } catch (abi::__forced_unwind&) {
-    throw;
-  } catch (...) {
-    auto const* const type = abi::__cxa_current_exception_type();
-    return std::string("an exception of type ") + (type != nullptr ? boost::core::demangle(type->name()) : "unknown");
-  }
-}
-
-namespace {
-constinit std::atomic<unsigned long> unhandled = 0;
-}
-
-unsigned long unhandled_count() noexcept { return unhandled.load(std::memory_order_relaxed); }
-
-void report_unhandled(unhandled_exception_hook const* hook, std::string const& source, std::exception_ptr const& error,
-                      std::string const& sentence) noexcept {
-  unhandled.fetch_add(1, std::memory_order_relaxed);
-  try {
-    if (hook != nullptr && *hook) {
-      (*hook)(source, error);
-      return;
-    }
-  } catch (...) {
-    std::fprintf(stderr, "fibers: on_unhandled itself failed: %s\n", describe(std::current_exception()).c_str());
-  }
-  std::fprintf(stderr, "fibers: %s: %s\n", sentence.c_str(), describe(error).c_str());
-}
-
-void report_unhandled(unhandled_exception_hook const* hook, task_state& task, std::exception_ptr const& error,
-                      char const* where) noexcept {
-  auto const name = task.name();
-  report_unhandled(hook, name, error,
-                   std::string(where).append("task '").append(name).append("' (spawned at ") +
-                       to_string(task.spawned_at()) + ") failed, and nobody asked for its outcome");
+void task_state::report(unhandled_exception_hook const* hook, std::exception_ptr const& error,
+                        char const* where) noexcept {
+  auto const own_name = name();
+  report_unhandled(hook, own_name, error,
+                   std::string(where).append("task '").append(own_name).append("' (spawned at ") +
+                       to_string(spawned_at()) + ") failed, and nobody asked for its outcome");
 }
 
 }  // namespace fibers::detail

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+// Exceptions that no task fetches are reported: to the hook, or to stderr.
+
 #include <exception>
 #include <functional>
 #include <string>
@@ -11,17 +13,15 @@ using unhandled_exception_hook = std::function<void(std::string const& task, std
 
 namespace fibers::detail {
 
-class task_state;
-
-/// Nobody will fetch this error: tells the hook, or stderr if there is none or it throws.
-void report_unhandled(unhandled_exception_hook const* hook, task_state& task, std::exception_ptr const& error,
-                      char const* where = "") noexcept;
-
-/// The same for one that came from `source`; stderr is told this sentence.
+/// Calls the hook with the source and the error. Without a hook, or if it throws, prints the sentence and the error to
+/// stderr. Thread-safe.
 void report_unhandled(unhandled_exception_hook const* hook, std::string const& source, std::exception_ptr const& error,
                       std::string const& sentence) noexcept;
 
-/// What an exception says of itself.
+/// How many errors were reported in this process. Thread-safe.
+unsigned long unhandled_count() noexcept;
+
+/// Returns what() of the exception, or the name of its type.
 std::string describe(std::exception_ptr const& error);
 
 }  // namespace fibers::detail

@@ -54,8 +54,8 @@ class context_switch {
 
   /// Stops the running fiber, leaves in `self` how to go on with it, and goes on with `target`.
   ///
-  /// A part of its caller, as all that leads to it should be: a processor predicts where a function returns to from who
-  /// called it last, and after a switch that was somebody else.
+  /// Inlined, as its callers should be: the processor predicts the target of a return from the latest call, and after a
+  /// switch that call was made by another fiber.
   [[gnu::always_inline]] static void switch_to(context& self, context& target) noexcept {
     // Word by word, as they are written: one load of both would have to wait until both writes have left the processor.
     auto* const caught = thread_.exceptions->caught;
@@ -89,7 +89,7 @@ class context_switch {
   static void forget(context& fiber) noexcept;
 
  private:
-  // Goes on with a fiber; returns when somebody goes on with this one, and says where that one stopped.
+  // Resumes a fiber. Returns when this one is resumed, with the place where the resuming fiber has stopped.
   //
   // jump_fcontext is entered by a call and leaves by a jump, on another stack. The processor, which keeps a stack of
   // its own of calls to return from, is one call off after that, and mispredicts every return from then on. So here the

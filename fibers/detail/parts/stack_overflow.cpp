@@ -122,7 +122,7 @@ struct fault_handler {
 
 namespace {
 
-// A handler cannot run on the stack that is used up. A stack that somebody else has set will do.
+// A handler cannot run on the exhausted stack. An alternate stack that the program has set is kept.
 void set_alternate_stack() {
   stack_t now{};
   ::sigaltstack(nullptr, &now);

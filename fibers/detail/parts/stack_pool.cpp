@@ -6,21 +6,14 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cassert>
+#include <boost/assert.hpp>
 #include <cerrno>
 #include <cstdint>
+#include <fibers/detail/parts/context.hpp>  // which sanitizer
 #include <fibers/detail/parts/memory.hpp>
 #include <new>
 #include <stdexcept>
 #include <string>
-
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define FIBERS_ADDRESS_SANITIZER
-#endif
-#elif defined(__SANITIZE_ADDRESS__)
-#define FIBERS_ADDRESS_SANITIZER
-#endif
 
 #ifdef FIBERS_ADDRESS_SANITIZER
 #include <sanitizer/asan_interface.h>
@@ -96,7 +89,7 @@ guard_kind chosen(guard_kind kind) noexcept {
   return best;
 }
 
-// What is in use and what is not, told to those who watch for wrong accesses. A stack that is reused must
+// Tells the sanitizers and Valgrind which memory is in use. A stack that is reused must
 // not keep what was said about the frames its last fiber never returned from.
 void tell_used([[maybe_unused]] std::byte* bottom, [[maybe_unused]] std::size_t size) noexcept {
 #ifdef FIBERS_ADDRESS_SANITIZER
@@ -125,7 +118,7 @@ stack_pool::stack_pool(std::size_t stack_size, guard_kind guards)
       exhausted_{std::make_exception_ptr(no_stack{})} {}
 
 stack_pool::~stack_pool() {
-  assert((abandoned_ || in_use() == 0) && "fibers still stand on these stacks");
+  BOOST_ASSERT((abandoned_ || in_use() == 0) && "fibers still stand on these stacks");
 #ifdef FIBERS_VALGRIND
   for (auto const id : valgrind_ids_) VALGRIND_STACK_DEREGISTER(id);
 #endif
@@ -151,7 +144,7 @@ stack stack_pool::allocate() {
 }
 
 void stack_pool::release(stack released) noexcept {
-  assert(idle_.size() < cut_ && released.top == released.bottom + stack_size_);
+  BOOST_ASSERT(idle_.size() < cut_ && released.top == released.bottom + stack_size_);
   tell_idle(released.bottom, stack_size_);
   idle_.push_back(released.bottom);
 }

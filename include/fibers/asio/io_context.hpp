@@ -300,7 +300,7 @@ inline boost::asio::io_context& io_context(boost::source_location const& place =
 
 /// run() on an io_context of the user's, which io_context() then is: handlers that are there already run too. No other
 /// thread may run it meanwhile. It is left as it is when main and all tasks have ended: what is still under way goes on
-/// when somebody runs it again. Throws invalid_state_error in a handler of this io_context.
+/// when it is run again. Throws invalid_state_error in a handler of this io_context.
 template <detail::body F>
 detail::result_of<F> run_on(boost::asio::io_context& context, run_options const& options, F&& main,
                             boost::source_location const& place = BOOST_CURRENT_LOCATION) {

@@ -52,7 +52,7 @@
 
 namespace fibers::detail {
 
-/// Where one Boost fiber sleeps until somebody wakes it.
+/// Where one Boost fiber sleeps until it is woken.
 class boost_sleeper {
  public:
   /// Until wake(), which may have come before, or until `deadline`. Stops the calling Boost fiber.

@@ -118,7 +118,7 @@ class receiver
     return std::nullopt;
   }
 
-  // On the Boost fiber, as long as somebody waits.
+  // On the Boost fiber, as long as a task waits.
   void pop() {
     for (;;) {
       std::unique_lock guard(this->lock_);

@@ -97,9 +97,9 @@ class sender : public fibers::detail::boost_channel_end<Channel, fibers::detail:
     this->check_end();
   }
 
-  /// The item that was in its hands when the channel was closed, once. (Of an unbuffered channel, somebody may have got
-  /// it all the same: see flush(). If its items cannot be copied, such an item goes with the push, and there is none.)
-  /// Does not suspend.
+  /// The item that was in its hands when the channel was closed, once. (Of an unbuffered channel, a receiver may have
+  /// got it all the same: see flush(). If its items cannot be copied, such an item goes with the push, and there is
+  /// none.) Does not suspend.
   std::optional<value_type> take_unsent() {
     std::scoped_lock const guard(this->lock_);
     return this->busy_ ? std::nullopt : std::exchange(held_, std::nullopt);

@@ -28,7 +28,7 @@ class boost_notice {
             }};
   }
 
-  /// Returns when whoever has told it is through with it: this thread may end then.
+  /// Returns when the notifying thread has finished with it: this thread may end then.
   void wait() {
     sleeper_.sleep(time_point::max());
     while (!told_.load()) boost::this_fiber::yield();

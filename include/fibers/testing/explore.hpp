@@ -20,7 +20,8 @@ struct explore_options {
   std::size_t most_points = 100'000;
 };
 
-/// All schedules that depart from the usual order, in which who has been ready longest runs next, at most so often.
+/// All schedules with at most so many departures from the usual order, in which the task that has been ready longest
+/// runs next.
 struct systematic {
   std::size_t preemptions = 2;
   /// No more runs than this.

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// What receiver and sender, a task's ends of a channel of Boost.Fiber, have in common.
+// The common part of receiver and sender, a task's ends of a channel of Boost.Fiber.
 //
-// A pop or push of Boost.Fiber that has begun cannot be taken back. So a task never waits in one itself: it has that
-// done by a Boost fiber, of which an end has at most one at a time, and what that has in its hands is the end's until
-// somebody takes it. So a task that is cancelled loses nothing; and an end does not go before its Boost fiber has come
-// back, so nobody is left behind in the channel.
+// A pop or push of Boost.Fiber cannot be withdrawn once it has begun. Therefore a task does not call it: a Boost fiber
+// does, at most one for each end, and its item belongs to the end until a task takes it. A cancelled task loses
+// nothing. The destructor waits until the Boost fiber has left the channel.
 //
-// Invariant, under lock_: somebody stands in waiting_ only while the Boost fiber is at work (busy_); it takes care of
-// them until there are none. It touches nothing of ours after it has set busy_ to false and given up the lock.
+// Invariant, under lock_: a task is in waiting_ only while the Boost fiber is at work (busy_), which serves the waiting
+// tasks until there are none. The last touch of the Boost fiber sets busy_ to false and releases the lock.
 
 #include <boost/assert/source_location.hpp>
 #include <exception>
@@ -68,7 +67,7 @@ class boost_channel_end {
     lock.lock();
   }
 
-  /// The Boost fiber is through, and tells those who still wait. Its last touch.
+  /// The Boost fiber has finished: wakes the tasks that still wait. Its last touch.
   void stop(std::unique_lock<spinlock>& lock) noexcept {
     owed_wakes woken;
     waiting_.notify_all(woken);

@@ -20,8 +20,8 @@ namespace fibers::detail {
 template <class F>
 concept body = std::invocable<std::decay_t<F>>;
 
-/// A call that std::thread would accept. spawn() refuses it, because a pack of arguments leaves no parameter for the call
-/// site, which the tree of tasks and the error texts name.
+/// A call that std::thread would accept. spawn() refuses it, because a pack of arguments leaves no parameter for the
+/// call site, which the tree of tasks and the error texts name.
 template <class F, class... Arguments>
 concept body_with_arguments = !body<F> && sizeof...(Arguments) > 0 &&
                               std::invocable<std::decay_t<F>, std::decay_t<Arguments>...>;
@@ -75,10 +75,31 @@ class result_slot {
   std::optional<stored> value_;
 };
 
+[[noreturn]] void throw_result_taken();
+
 template <class R>
 class task_result : public task_state {
  public:
   result_slot<R>& result() noexcept { return result_; }
+
+  // --- once the task has returned; any thread ---
+
+  /// Moves the result out. The second caller gets invalid_state_error.
+  R take() {
+    if (!take_result()) throw_result_taken();
+    return result_.move_out();
+  }
+  /// Copies the result if that is possible, else takes it.
+  R share() {
+    if constexpr (std::is_reference_v<R>) {
+      return result_.copy();
+    } else if constexpr (std::is_copy_constructible_v<R>) {
+      if (result_taken()) throw_result_taken();
+      return result_.copy();
+    } else if constexpr (!std::is_void_v<R>) {
+      return take();
+    }
+  }
 
  private:
   void drop_value() noexcept final { result_.clear(); }

@@ -1,21 +1,22 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// What a task is: a body that runs once on a fiber, requests to cancel it, and one outcome.
+// A task: a body that runs once on a fiber, cancellation requests, and one outcome.
 //
 //   created --dispatch--> running --suspend--> suspended --claim, wake--> ready --dispatch--> running
 //      |                     |  '---yield---------------------------------> ready
 //      |                     '--body ends--> finished
 //      '--dispatch, cancelled before--> finished, without its body having run
 //
-// created and ready: it stands in its loop's ready queue. running: it is its loop's running(). suspended: its waiter()
-// says for what. finished: the outcome was written before, and is never changed.
+// created and ready: in the loop's ready queue. running: the loop's running(). suspended: waiter() says for what.
+// finished: the outcome was written before, and does not change.
 //
-// Who may touch what:
+// Access:
 //   the loop's own thread       context_, next_ready_, waiter_, stage_ (others may ask for finished only), locals_
-//   anyone, under lock()        cancels(), observers_, extras_ (name, callbacks)
-//   anyone, once finished()     the outcome
+//   any thread, under lock()    cancels(), observers_, extras_ (name, callbacks)
+//   any thread, if finished()   the outcome
 
+#include <boost/assert.hpp>
 #include <boost/assert/source_location.hpp>
 #include <boost/intrusive/list.hpp>
 #include <boost/intrusive_ptr.hpp>
@@ -35,8 +36,8 @@
 
 namespace fibers {
 
-/// Told of an exception that left a task and that nobody has fetched, when its last handle goes, on the thread where
-/// that is. What it throws itself goes to stderr.
+/// Called with an exception that left a task and was not fetched, when the last handle is destroyed, on that thread.
+/// Exceptions of the hook itself are printed to stderr.
 using unhandled_exception_hook = std::function<void(std::string const& task, std::exception_ptr error)>;
 
 namespace detail {
@@ -50,14 +51,14 @@ void intrusive_ptr_release(local_values* values) noexcept;
 
 using task_ptr = boost::intrusive_ptr<task_state>;
 
-/// How many exceptions nobody has fetched, in this process so far. Any thread.
+/// Returns how many exceptions were reported as unhandled in this process. Thread-safe.
 unsigned long unhandled_count() noexcept;
 
 enum class stage : std::uint8_t { created, ready, running, suspended, finished };
 enum class ending : std::uint8_t { none, returned, failed, cancelled };
 
-/// Told of the end of a task, on the thread on which it ended and under its lock: so it may touch nothing but itself
-/// and the waiter it serves. It takes itself off before it goes.
+/// Notified of the end of a task, on the thread on which it ended and under its lock. ended() may touch only the
+/// observer and the waiter it serves. An observer is removed before it is destroyed.
 class end_observer : public boost::intrusive::list_base_hook<> {
  public:
   virtual void ended(task_state& task) noexcept = 0;
@@ -66,7 +67,7 @@ class end_observer : public boost::intrusive::list_base_hook<> {
   ~end_observer() = default;
 };
 
-/// The scope that waits for all its tasks: told of each end without any lock held. It lives until it was told.
+/// The scope that waits for all its tasks. Notified of each end, without a lock. It outlives the notification.
 class task_parent {
  public:
   virtual void child_ended(task_state& child) noexcept = 0;
@@ -80,8 +81,8 @@ class task_parent {
 ///   registered --task ends--> due --claim--> called
 ///        '------------claim-----'----------> removed
 ///
-/// Owned by the list that it is in, which is the task's (under the task's lock) and from the end on the loop's own, and
-/// by handles. Its content, the callable and the share in the task, belongs to the claimer, and there is only one.
+/// Owned by handles and by its list: the task's, under the task's lock, and after the end of the task the loop's. The
+/// callable and the reference to the task belong to the claimer; exactly one party claims it.
 class done_callback : public from_memory, public boost::intrusive::list_base_hook<> {
  public:
   explicit done_callback(task_ptr of) noexcept : task_(std::move(of)) {}
@@ -93,14 +94,14 @@ class done_callback : public from_memory, public boost::intrusive::list_base_hoo
     if (callback->owners_.remove()) delete callback;
   }
 
-  /// Any thread. True for exactly one caller.
+  /// Returns true to exactly one caller. Thread-safe.
   [[nodiscard]] bool try_claim() noexcept { return !claimed_.exchange(true, std::memory_order_relaxed); }
 
   // --- for its claimer ---
 
   task_state& task() const noexcept { return *task_; }
   void call() { invoke(task_); }  // may throw
-  /// Destroys the callable, and gives the share in the task up.
+  /// Destroys the callable and the reference to the task.
   void drop() noexcept {
     drop_callable();
     task_ = nullptr;
@@ -119,7 +120,7 @@ class done_callback : public from_memory, public boost::intrusive::list_base_hoo
 
 using callback_ptr = boost::intrusive_ptr<done_callback>;
 
-/// First in, first out. Shares in owning what is in it. Every operation is O(1), save the destructor.
+/// A FIFO list that shares ownership of its callbacks. Operations are O(1), except the destructor.
 class callback_list {
  public:
   callback_list() = default;
@@ -149,7 +150,7 @@ class callback_list {
   boost::intrusive::list<done_callback, boost::intrusive::constant_time_size<false>> callbacks_;
 };
 
-/// A child's place in its group.
+/// The hook of a child in its group.
 struct child_tag;
 using child_hook = boost::intrusive::list_base_hook<boost::intrusive::tag<child_tag>>;
 
@@ -179,17 +180,20 @@ class task_state : public from_memory,
   }
   boost::source_location const& spawned_at() const noexcept { return spawned_at_; }
 
-  /// As given at spawn or later, else "task-" and its number.
+  /// The name that was given at spawn or later; "task-" and its number by default.
   std::string name();
   void name(std::string name);
 
-  /// Does somebody wait for the end?
+  /// Reports an error of this task that nothing will fetch: to the hook, or to stderr.
+  void report(unhandled_exception_hook const* hook, std::exception_ptr const& error, char const* where) noexcept;
+
+  /// Is there an observer of the end?
   bool observed() noexcept;
-  /// Has `observer` told of the end; false if that is past. And off again: returns once nobody is telling it.
+  /// Registers `observer`; returns false if the task has ended. unobserve() returns once ended() is not being called.
   bool observe(end_observer& observer) noexcept;
   void unobserve(end_observer& observer) noexcept;
 
-  /// Has the callback called once the task has ended; false if it has. O(1).
+  /// Registers the callback; returns false if the task has ended. O(1).
   bool add_callback(done_callback& callback);
   /// For its claimer. O(1).
   void remove_callback(done_callback& callback) noexcept;
@@ -197,18 +201,18 @@ class task_state : public from_memory,
   // --- any thread, once finished ---
 
   enum ending ending() const noexcept { return ending_; }
-  /// What left the body, or a cancelled_error; null if it returned. Counts as looked at.
+  /// What left the body, or a cancelled_error; null if the body returned. Marks the error as fetched.
   std::exception_ptr error() noexcept;
-  /// How it ended, if that was by a cancelled_error.
+  /// The error, if the task ended by a cancelled_error.
   cancelled_error const& cancelled() const noexcept { return cancels_.ended_with(); }
-  /// Throws what error() gives.
+  /// Throws error(), if there is one.
   void throw_error() {
     looked_at();
     if (ending_ != ending::returned) throw_ending();
   }
   void looked_at() noexcept { looked_at_.store(true, std::memory_order_relaxed); }
 
-  /// The result may be moved out once. True for the first who asks.
+  /// The result may be moved out once: returns true to the first caller.
   bool take_result() noexcept {
     if (!single_threaded()) return !result_taken_.exchange(true, std::memory_order_relaxed);
     bool const taken = result_taken();
@@ -225,18 +229,23 @@ class task_state : public from_memory,
   }  ///< while suspended
   void fall_asleep(class waiter& w) noexcept {
     waiter_ = &w;
-    stage_.store(stage::suspended, std::memory_order_relaxed);
+    change(stage::running, stage::suspended);
+  }
+  /// A transition from a stage to the next. From another stage it is a fault of the library.
+  void change([[maybe_unused]] enum stage from, enum stage to) noexcept {
+    BOOST_ASSERT(stage() == from);
+    stage_.store(to, std::memory_order_relaxed);
   }
   task_parent* parent() const noexcept { return parent_; }
   void parent(task_parent* p) noexcept { parent_ = p; }
   boost::intrusive_ptr<local_values>& locals() noexcept { return locals_; }
 
  protected:
-  /// Calls the body and keeps its value, or what left it.
+  /// Calls the body and stores its value, or what left it.
   virtual enum ending call() = 0;
   enum ending keep(cancelled_error const& error) noexcept;
   enum ending keep(std::exception_ptr error) noexcept;
-  /// The body called pthread_exit(), or its thread was cancelled: says so on stderr, and aborts.
+  /// The body called pthread_exit(), or its thread was cancelled: reports that on stderr, and aborts.
   [[noreturn]] void refuse_forced_unwind() noexcept;
   /// Destroys the callable; may suspend.
   virtual void drop_callable() noexcept = 0;
@@ -247,7 +256,7 @@ class task_state : public from_memory,
   friend class scheduler;
   friend class ready_queue;
 
-  // What few tasks have.
+  // Members that few tasks need.
   struct extras : from_memory {
     std::string name;
     callback_list callbacks;  // in the order of their registration
@@ -256,11 +265,11 @@ class task_state : public from_memory,
 
   [[noreturn]] void throw_ending();
   extras& extra();  // under lock
-  /// Under lock: is told if nobody fetches the error. Without memory for it stderr is.
+  /// Under lock: the hook for an error that is not fetched. If there is no memory for it, stderr is used.
   void keep_hook(std::shared_ptr<unhandled_exception_hook const> const& hook) noexcept;
   enum ending run();
   void fail(std::exception_ptr error) noexcept;  // without having run
-  /// Under lock: the outcome is known. Tells the observers; returns the callbacks, which are to be called.
+  /// Under lock: sets the outcome and notifies the observers. Returns the callbacks, which the caller must call.
   [[nodiscard]] callback_list finish(enum ending how) noexcept;
 
   // What a switch touches comes first.

@@ -82,14 +82,18 @@ class wait_list {
     while (!close()) spinlock::yield();
   }
 
-  bool empty() const noexcept { return entries_.empty(); }
+  bool empty() const noexcept {
+    BOOST_ASSERT(lock_.is_locked());
+    return entries_.empty();
+  }
 
   void link(Entry& entry, place_in_line where = place_in_line::last) noexcept {
+    BOOST_ASSERT(lock_.is_locked());
     entries_.insert(where == place_in_line::last ? entries_.end() : entries_.begin(), entry);
     entry.linked = true;
   }
   void unlink(Entry& entry) noexcept {
-    BOOST_ASSERT(entry.linked);
+    BOOST_ASSERT(lock_.is_locked() && entry.linked);
     entries_.erase(entries_.iterator_to(entry));
     entry.linked = false;
   }
@@ -98,6 +102,7 @@ class wait_list {
   /// Returns null if there is none, or if it may not: no waiter behind it is looked at.
   template <class May>
   Entry* notify_first(owed_wakes& woken, May may) noexcept {
+    BOOST_ASSERT(lock_.is_locked());
     for (auto next = entries_.begin(); next != entries_.end();) {
       auto& entry = *next++;
       if (entry.owner.claimed() != claim::none) continue;
@@ -113,6 +118,7 @@ class wait_list {
   /// Calls visit(entry) for each waiter, also for those that are being withdrawn, and then claims it if it can be.
   template <class Visit>
   void notify_all(owed_wakes& woken, Visit visit, claim reason = claim::notified) noexcept {
+    BOOST_ASSERT(lock_.is_locked());
     for (auto next = entries_.begin(); next != entries_.end();) {
       auto& entry = *next++;
       visit(entry);

@@ -5,5 +5,5 @@
 
 #if __cplusplus < 202002L
 #error "fibers needs C++20: compile with -std=c++20, or with Meson set default_options: ['cpp_std=c++20']"
-#include <fibers/needs C++20>  // only a missing file ends the compilation here
+#include <C++20 is needed>  // only a missing file ends the compilation here
 #endif

@@ -2,7 +2,7 @@
 #pragma once
 
 // Where the library takes memory from: operator new, and a test may look on. So it can have the n-th time fail, and see
-// whether all was given back. Without somebody who watches, this costs the look at one flag.
+// whether all was given back. Without a watch, this costs one load of a flag.
 
 #include <atomic>
 #include <cstddef>

@@ -22,6 +22,8 @@ class spinlock {
     }
   }
   void unlock() noexcept { locked_.store(false, std::memory_order_release); }
+  /// For assertions: false is certain, true may be another thread's lock.
+  bool is_locked() const noexcept { return locked_.load(std::memory_order_relaxed); }
 
   /// For a thread that waits, without the lock, for what another thread is about to do.
   static void yield() noexcept;
