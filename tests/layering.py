@@ -15,16 +15,17 @@ from support import checker
 # own holds exactly the components of that folder.
 LAYERS = [
     # 0 words
-    ["detail/parts/cxx20", "detail/parts/atomic", "detail/parts/memory", "error", "clock", "outcome", "unbounded"],
+    ["detail/parts/cxx20", "detail/parts/memory", "error", "clock", "outcome", "unbounded"],
     # 1 parts
-    ["detail/parts/spinlock", "detail/parts/stack_pool", "detail/parts/stack_overflow", "detail/parts/context",
-     "detail/parts/context_switch", "detail/parts/timer", "detail/parts/timer_queue", "detail/parts/parker", "detail/parts/futex",
-     "detail/parts/thread_parker", "detail/parts/inbox_entry", "detail/parts/inbox"],
+    ["detail/parts/atomic", "detail/parts/spinlock", "detail/parts/context", "detail/parts/stack_pool",
+     "detail/parts/stack_overflow", "detail/parts/context_switch", "detail/parts/timer", "detail/parts/timer_queue",
+     "detail/parts/parker", "detail/parts/futex", "detail/parts/thread_parker", "detail/parts/inbox_entry",
+     "detail/parts/inbox"],
     # 2 engine
-    ["detail/engine/waiter", "detail/engine/stop_token_list", "detail/engine/cancel_state", "detail/engine/unhandled", "detail/engine/task_state",
-     "detail/engine/task_body", "detail/engine/loop_watch", "detail/engine/this_loop", "detail/engine/loop",
-     "detail/engine/request", "detail/engine/worker_pool", "detail/engine/scheduler", "detail/engine/suspend", "detail/engine/wait_list",
-     "detail/engine/signal_watch"],
+    ["detail/engine/waiter", "detail/engine/stop_token_list", "detail/engine/cancel_state", "detail/engine/unhandled",
+     "detail/engine/task_state", "detail/engine/task_body", "detail/engine/loop_watch", "detail/engine/this_loop",
+     "detail/engine/loop", "detail/engine/request", "detail/engine/worker_pool", "detail/engine/scheduler",
+     "detail/engine/suspend", "detail/engine/wait_list", "detail/engine/signal_watch"],
     # 3 task
     ["task", "this_task", "task_local", "run"],
     # 4 scopes
@@ -182,7 +183,7 @@ CASES = [
         "include/fibers/run.hpp": "/*\n*/\nboost::context::fiber f;\n"}),
     ("suspend.cpp:2: only detail/engine/scheduler may switch", {
         "fibers/detail/engine/suspend.cpp": 'auto s = R"(")";\nswitch_to(f);\n'}),
-    ("names components that do not exist: detail/parts/memory, error, outcome", {
+    ("names components that do not exist: detail/parts/cxx20, detail/parts/memory, error", {
         "meson.build": "project('fibers')\n", "include/fibers/clock.hpp": ""}),
     ("has the same stem", {
         "include/fibers/detail/engine/loop.hpp": "", "fibers/detail/engine/loop.hpp": ""}),
