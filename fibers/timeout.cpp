@@ -10,18 +10,18 @@
 
 namespace fibers {
 
-timeout_scope::timeout_scope(time_point deadline, duration limit, boost::source_location const& place)
-    : timer(&expire), task_(detail::this_task_state(place)), place_(place) {
-  arm(deadline, limit);
-  detail::enter_scope(task_, scope_);
-}
-
-void timeout_scope::arm(time_point deadline, duration limit) {
+[[gnu::always_inline]] inline void timeout_scope::arm(time_point deadline, duration limit) {
   deadline_ = deadline;
   limit_ = limit;
   if (deadline == time_point::max()) return;
   task_.loop().timers().add(*this, deadline);
   if (limit <= duration::zero()) task_.loop().end_turn();
+}
+
+timeout_scope::timeout_scope(time_point deadline, duration limit, boost::source_location const& place)
+    : timer(&expire), task_(detail::this_task_state(place)), place_(place) {
+  arm(deadline, limit);
+  detail::enter_scope(task_, scope_);
 }
 
 void timeout_scope::reschedule(time_point deadline) {
@@ -52,8 +52,8 @@ void timeout_scope::throw_timeout() const {
   auto const limit = limit_ > duration::zero() ? " after " + detail::to_string(limit_)
                                                : std::string(": its deadline had passed when it was set");
   std::string text = "timed out" + limit + " (limit set at " + detail::to_string(place_) + ")";
-  if (waited_at_.line() != 0) {
-    text += ", while waiting at " + detail::to_string(waited_at_) + " (" + waited_at_.function_name() + ")";
+  if (waited_at_.has_value()) {
+    text += ", while waiting at " + detail::to_string(*waited_at_) + " (" + waited_at_->function_name() + ")";
   }
   timeout_error error(text);
   error.transferred(scope_.transferred);

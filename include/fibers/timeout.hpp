@@ -81,7 +81,7 @@ class timeout_scope : private detail::timer {
   time_point deadline_;
   duration limit_;  // how far away it was when it was set
   boost::source_location const& place_;
-  boost::source_location waited_at_ = {};  // where the task was when it expired
+  std::optional<boost::source_location> waited_at_;  // where the task was suspended when the block expired
   std::size_t* transferred_to_ = nullptr;
 };
 

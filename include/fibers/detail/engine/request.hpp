@@ -110,7 +110,10 @@ void put_requests_back(task_state& task) noexcept;
 /// Enters a scope of the running task.
 void enter_scope(task_state& task, cancel_scope& scope) noexcept;
 /// Leaves it; see cancel_state::leave().
-bool leave_scope(task_state& task, cancel_scope& scope) noexcept;
+bool leave_scope_slowly(task_state& task, cancel_scope& scope) noexcept;
+inline bool leave_scope(task_state& task, cancel_scope& scope) noexcept {
+  return task.cancels().leave_quietly(scope) || leave_scope_slowly(task, scope);
+}
 
 /// Decides what comes of pending requests. On the task's own thread, while the task does not run.
 void serve_request(task_state& task, cancel_round const& round) noexcept;
