@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// What a task is: a body that runs once on a fiber, requests to cancel it, and one outcome.
+// A task: a body that runs once on a fiber, its cancellation requests, and one outcome.
 //
 //   created --dispatch--> running --suspend--> suspended --claim, wake--> ready --dispatch--> running
 //      |                     |  '---yield---------------------------------> ready
 //      |                     '--body ends--> finished
 //      '--dispatch, cancelled before--> finished, without its body having run
 //
-// created and ready: it stands in its loop's ready queue. running: it is its loop's running(). suspended: its waiter()
-// says for what. finished: the outcome was written before, and is never changed.
+// created and ready: it is in its loop's ready queue. running: it is its loop's running(). suspended: waiter() is its
+// wait. finished: the outcome was written before, and is never changed.
 //
-// Who may touch what:
-//   the loop's own thread       context_, next_ready_, waiter_, stage_ (others may ask for finished only), locals_
-//   anyone, under lock()        cancels(), observers_, extras_ (name, callbacks)
-//   anyone, once finished()     the outcome
+// Access:
+//   the loop's own thread           context_, next_ready_, waiter_, stage_ (others may ask for finished only), locals_
+//   any thread, under lock()        cancels(), observers_, extras_ (name, callbacks)
+//   any thread, once finished()     the outcome
 
 #include <boost/assert/source_location.hpp>
 #include <boost/intrusive/list.hpp>
@@ -35,8 +35,8 @@
 
 namespace fibers {
 
-/// Told of an exception that left a task and that nobody has fetched, when its last handle goes, on the thread where
-/// that is. What it throws itself goes to stderr.
+/// Called with an exception that left a task and was never fetched, when the last handle is destroyed, on that thread.
+/// An exception that the hook throws is reported on stderr.
 using unhandled_exception_hook = std::function<void(std::string const& task, std::exception_ptr error)>;
 
 namespace detail {
@@ -50,14 +50,14 @@ void intrusive_ptr_release(local_values* values) noexcept;
 
 using task_ptr = boost::intrusive_ptr<task_state>;
 
-/// How many exceptions nobody has fetched, in this process so far. Any thread.
+/// The number of exceptions in this process so far that were never fetched. Thread-safe.
 unsigned long unhandled_count() noexcept;
 
 enum class stage : std::uint8_t { created, ready, running, suspended, finished };
 enum class ending : std::uint8_t { none, returned, failed, cancelled };
 
-/// Told of the end of a task, on the thread on which it ended and under its lock: so it may touch nothing but itself
-/// and the waiter it serves. It takes itself off before it goes.
+/// Observer of the end of a task. ended() is called on the task's thread and under its lock, and may touch only the
+/// observer and the waiter that it serves. The observer must be unregistered before it is destroyed.
 class end_observer : public boost::intrusive::list_base_hook<> {
  public:
   virtual void ended(task_state& task) noexcept = 0;
@@ -66,7 +66,7 @@ class end_observer : public boost::intrusive::list_base_hook<> {
   ~end_observer() = default;
 };
 
-/// The scope that waits for all its tasks: told of each end without any lock held. It lives until it was told.
+/// The scope that waits for all its tasks. child_ended() is called without locks; the scope outlives every such call.
 class task_parent {
  public:
   virtual void child_ended(task_state& child) noexcept = 0;
@@ -75,13 +75,13 @@ class task_parent {
   ~task_parent() = default;
 };
 
-/// A callback for the end of a task: called on a loop, outside of every fiber, after the task has ended.
+/// A callback for the end of a task: called on the task's loop, outside of every fiber, after the task has ended.
 ///
 ///   registered --task ends--> due --claim--> called
 ///        '------------claim-----'----------> removed
 ///
-/// Owned by the list that it is in, which is the task's (under the task's lock) and from the end on the loop's own, and
-/// by handles. Its content, the callable and the share in the task, belongs to the claimer, and there is only one.
+/// Owned by handles and by the list that it is in: the task's (under the task's lock), and after the end the loop's.
+/// Its content, the callable and the reference to the task, belongs to the claimer. There is exactly one claimer.
 class done_callback : public from_memory, public boost::intrusive::list_base_hook<> {
  public:
   explicit done_callback(task_ptr of) noexcept : task_(std::move(of)) {}
@@ -93,14 +93,14 @@ class done_callback : public from_memory, public boost::intrusive::list_base_hoo
     if (callback->owners_.remove()) delete callback;
   }
 
-  /// Any thread. True for exactly one caller.
+  /// Returns true to exactly one caller. Thread-safe.
   [[nodiscard]] bool try_claim() noexcept { return !claimed_.exchange(true, std::memory_order_relaxed); }
 
   // --- for its claimer ---
 
   task_state& task() const noexcept { return *task_; }
   void call() { invoke(task_); }  // may throw
-  /// Destroys the callable, and gives the share in the task up.
+  /// Destroys the callable, and releases the task.
   void drop() noexcept {
     drop_callable();
     task_ = nullptr;
@@ -119,7 +119,7 @@ class done_callback : public from_memory, public boost::intrusive::list_base_hoo
 
 using callback_ptr = boost::intrusive_ptr<done_callback>;
 
-/// First in, first out. Shares in owning what is in it. Every operation is O(1), save the destructor.
+/// FIFO. Shares ownership of its elements. Complexity: O(1), except the destructor.
 class callback_list {
  public:
   callback_list() = default;
@@ -149,7 +149,7 @@ class callback_list {
   boost::intrusive::list<done_callback, boost::intrusive::constant_time_size<false>> callbacks_;
 };
 
-/// A child's place in its group.
+/// A child's link in its group.
 struct child_tag;
 using child_hook = boost::intrusive::list_base_hook<boost::intrusive::tag<child_tag>>;
 
@@ -179,17 +179,16 @@ class task_state : public from_memory,
   }
   boost::source_location const& spawned_at() const noexcept { return spawned_at_; }
 
-  /// As given at spawn or later, else "task-" and its number.
+  /// The name given at spawn or later; if none was given, "task-" and its number.
   std::string name();
   void name(std::string name);
 
-  /// Does somebody wait for the end?
   bool observed() noexcept;
-  /// Has `observer` told of the end; false if that is past. And off again: returns once nobody is telling it.
+  /// Registers an observer; returns false if the task has ended. unobserve() returns once no ended() is under way.
   bool observe(end_observer& observer) noexcept;
   void unobserve(end_observer& observer) noexcept;
 
-  /// Has the callback called once the task has ended; false if it has. O(1).
+  /// Registers a callback for the end. Returns false if the task has ended. O(1).
   bool add_callback(done_callback& callback);
   /// For its claimer. O(1).
   void remove_callback(done_callback& callback) noexcept;
@@ -197,18 +196,18 @@ class task_state : public from_memory,
   // --- any thread, once finished ---
 
   enum ending ending() const noexcept { return ending_; }
-  /// What left the body, or a cancelled_error; null if it returned. Counts as looked at.
+  /// The exception that left the body, or a cancelled_error; null if it returned. Counts as looked at.
   std::exception_ptr error() noexcept;
-  /// How it ended, if that was by a cancelled_error.
+  /// The outcome of a cancelled task.
   cancelled_error const& cancelled() const noexcept { return cancels_.ended_with(); }
-  /// Throws what error() gives.
+  /// Throws the exception that error() returns.
   void throw_error() {
     looked_at();
     if (ending_ != ending::returned) throw_ending();
   }
   void looked_at() noexcept { looked_at_.store(true, std::memory_order_relaxed); }
 
-  /// The result may be moved out once. True for the first who asks.
+  /// The result may be moved out once: returns true to the first caller.
   bool take_result() noexcept {
     if (!single_threaded()) return !result_taken_.exchange(true, std::memory_order_relaxed);
     bool const taken = result_taken();
@@ -232,11 +231,11 @@ class task_state : public from_memory,
   boost::intrusive_ptr<local_values>& locals() noexcept { return locals_; }
 
  protected:
-  /// Calls the body and keeps its value, or what left it.
+  /// Calls the body and keeps its value, or the exception that left it.
   virtual enum ending call() = 0;
   enum ending keep(cancelled_error const& error) noexcept;
   enum ending keep(std::exception_ptr error) noexcept;
-  /// The body called pthread_exit(), or its thread was cancelled: says so on stderr, and aborts.
+  /// Aborts with a message on stderr: the body called pthread_exit(), or its thread was cancelled.
   [[noreturn]] void refuse_forced_unwind() noexcept;
   /// Destroys the callable; may suspend.
   virtual void drop_callable() noexcept = 0;
@@ -247,29 +246,29 @@ class task_state : public from_memory,
   friend class scheduler;
   friend class ready_queue;
 
-  // What few tasks have.
+  // For the few tasks that need it.
   struct extras : from_memory {
     std::string name;
-    callback_list callbacks;  // in the order of their registration
+    callback_list callbacks;  // in order of registration
     std::shared_ptr<unhandled_exception_hook const> on_unhandled;
   };
 
   [[noreturn]] void throw_ending();
   extras& extra();  // under lock
-  /// Under lock: is told if nobody fetches the error. Without memory for it stderr is.
+  /// Under lock: the hook for an error that is never fetched. If memory is exhausted, stderr is used.
   void keep_hook(std::shared_ptr<unhandled_exception_hook const> const& hook) noexcept;
   enum ending run();
   void fail(std::exception_ptr error) noexcept;  // without having run
-  /// Under lock: the outcome is known. Tells the observers; returns the callbacks, which are to be called.
+  /// Under lock, once the outcome is known. Notifies the observers; the caller must have the returned callbacks called.
   [[nodiscard]] callback_list finish(enum ending how) noexcept;
 
-  // What a switch touches comes first.
+  // The members that a switch touches come first.
   context context_;
   task_state* next_ready_ = nullptr;
   class waiter* waiter_ = nullptr;
   class loop* loop_ = nullptr;
   [[no_unique_address]] floating_point_control
-      control_at_spawn_;  // the spawner's; the body begins with it, as a thread does
+      control_at_spawn_;  // the spawner's; the body starts with it, as a thread does
   atomic<enum stage> stage_ = stage::created;
   enum ending ending_ = ending::none;
   atomic<bool> looked_at_ = false;

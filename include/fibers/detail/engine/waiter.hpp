@@ -8,8 +8,8 @@
 //
 // Several parties may want to end a wait: the one that has what the task waits for, a timer, a canceller, a destructor.
 // Each tries to claim it, and exactly one succeeds; the others change nothing. The claimer takes the waiter off
-// everything in which it is linked, and then calls wake() exactly once, as its last touch. So the woken task touches
-// nothing of what it waited for, and a party that comes late never finds a waiter that is gone.
+// everything in which it is linked, and then calls wake() exactly once, as its last touch. The woken task therefore
+// touches nothing of what it waited for, and a party that comes late never finds a destroyed waiter.
 //
 // Next: wait_list.hpp.
 
