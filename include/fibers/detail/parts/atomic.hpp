@@ -20,9 +20,8 @@ namespace fibers::detail {
 template <class T>
 using atomic = std::atomic<T>;
 
-/// Returns true only if this process has one thread. An ordinary instruction, five times as fast, may then replace an
-/// atomic one. The answer is stable inside a critical section, which starts no threads; a signal handler takes no
-/// locks.
+/// Returns true only if this process has one thread: an ordinary instruction, five times as fast, may replace an atomic
+/// one. Stable inside a critical section, which starts no threads. A signal handler takes no locks.
 inline bool single_threaded() noexcept {
 #if __has_include(<sys/single_threaded.h>)
   return __libc_single_threaded != 0;
