@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// What other rooms may know of a thread's loop: who is ready, what is due, how to reach it. The scheduler, which is the
-// only kind there is, decides who runs.
+// The interface of a thread's loop for other components: its ready queue, its timers, its inbox. The scheduler, its only
+// derived class, decides which task runs.
 //
-// Where a task is: in ready (created or ready), running (one), suspended (somebody will wake it), or finished. All that
-// have not finished stand in tasks(), which shares in owning them.
+// Invariant: a task is in ready_ (created or ready), or running_, or suspended (the claimer of its waiter owes it a
+// wake()), or finished. tasks() shares ownership of all tasks that have not finished.
 
 #include <boost/intrusive/list.hpp>
 #include <fibers/clock.hpp>
@@ -42,7 +42,7 @@ class ready_queue {
     first_ = task.next_ready_;
     return task;
   }
-  /// The one behind so many others comes first.
+  /// Moves the task at this index to the front.
   void bring_forward(std::size_t index) noexcept {
     if (index == 0) return;
     auto* before = first_;
@@ -59,10 +59,10 @@ class ready_queue {
   task_state* last_ = nullptr;
 };
 
-/// By this thread's newest parker_source; null if there is none.
+/// Made by this thread's newest parker_source, or the program's; null if there is none.
 std::unique_ptr<parker> parker_of_this_thread();
 
-class alignas(64) loop {  // what a switch touches is one line of the cache
+class alignas(64) loop {  // a switch touches one cache line of it
  public:
   loop(loop const&) = delete;
   loop& operator=(loop const&) = delete;
@@ -70,13 +70,13 @@ class alignas(64) loop {  // what a switch touches is one line of the cache
   /// The loop that this thread is running, or null.
   static loop* current() noexcept { return current_; }
 
-  /// Null while the loop itself has its turn.
+  /// Null between tasks.
   task_state* running() const noexcept { return running_; }
 
-  /// Those that have not finished, in the order of their creation.
+  /// The tasks that have not finished, in order of creation.
   auto& tasks() noexcept { return tasks_; }
 
-  /// Takes a new task in: it is ready.
+  /// Adds a new task, which becomes ready.
   void add(task_state& task, boost::source_location const& place);
 
   void make_ready(task_state& task) noexcept {
@@ -86,92 +86,92 @@ class alignas(64) loop {  // what a switch touches is one line of the cache
 
   timer_queue& timers() noexcept { return timers_; }
 
-  /// The loop has its turn when the running task next suspends, though others are ready.
+  /// Ends the turn: the running task's next suspension switches to the loop, even if other tasks are ready.
   void end_turn() noexcept { budget_ = 0; }
 
-  /// Another thread has news of a task, which cannot end meanwhile. Any thread.
+  /// Posts a note to a task, which must not end meanwhile. Thread-safe.
   void post(task_state& task, inbox_entry::note note) noexcept {
     inbox_.post(task, note, [&task] { intrusive_ptr_add_ref(&task); });
   }
 
-  /// The loop will call what was given to on_ring(). Any thread, signal handlers.
+  /// Makes the loop call the on_ring() callback. Thread-safe and async-signal-safe.
   void ring() noexcept { inbox_.ring(); }
   void on_ring(std::function<void()> f) { on_ring_ = std::move(f); }
 
-  /// Null: it sleeps as a thread does.
+  /// Null: the loop parks its thread.
   parker* chosen_parker() const noexcept { return chosen_parker_.get(); }
   void choose(std::unique_ptr<parker> chosen);
 
-  /// From now on signal handlers may ring.
+  /// From now on signal handlers may call ring().
   void expect_signals();
 
-  /// Counts what is under way outside of the loop for its tasks, and will wake them: meanwhile nothing is a deadlock,
-  /// and virtual time passes as real time does.
+  /// Counts operations outside of the loop that will wake its tasks. While there are any, nothing is a deadlock, and
+  /// virtual time passes as real time does.
   void outside_work(int change) noexcept { outside_work_ += change; }
 
   bool any_ready() const noexcept { return !ready_.empty(); }
   bool in_virtual_time() const noexcept { return virtual_clock_.has_value(); }
 
-  /// Looks on, until unwatch() or the end of the loop.
+  /// Registers an observer until unwatch() or the end of the loop.
   void watch(loop_watch& w) noexcept { watches_.push_back(w); }
   void unwatch(loop_watch& w) noexcept { watches_.erase(watches_.iterator_to(w)); }
   auto& watches() noexcept { return watches_; }
 
-  /// It is asked before each step from now on, and a step goes to the next chance to give way.
+  /// The chooser is called before each step from now on. A step ends at the next suspension or checkpoint.
   void choose_steps(step_chooser* chooser) noexcept {
     chooser_ = chooser;
     end_turn();
   }
 
-  /// The loop will end soon, and all tasks with it as if in a deadlock.
+  /// Ends the loop at its next turn, and all tasks as if in a deadlock.
   void give_up() noexcept {
     given_up_ = true;
     end_turn();
   }
   bool given_up() const noexcept { return given_up_; }
 
-  /// Calls them, in order, before the next turn, which comes soon.
+  /// Calls the callbacks, in order, in the loop's next turn, which comes at the running task's next suspension.
   void call_back_later(callback_list& callbacks) noexcept {
     if (callbacks.empty()) return;
     callbacks_.append(callbacks);
     end_turn();
   }
 
-  /// Counts an operation that may suspend, of which the loop does not know yet whether it has to. True: the running
-  /// task has had its share of those that did not have to, and yields first.
+  /// Counts an operation that may suspend. Returns true if the running task has used up its share of operations without
+  /// suspending, and must yield first.
   bool share_is_used_up() noexcept { return --share_ <= 0; }
 
-  /// Counts a checkpoint() beside that: what is done between two is longer than an operation. True also if the loop
-  /// wants its turn.
+  /// Counts a checkpoint(), as several operations: the code between two checkpoints takes longer. Returns true also if
+  /// the loop's turn is due.
   bool checkpoint_is_due() noexcept {
     share_ -= operations_per_checkpoint;
     return share_ <= 0 || budget_ <= 0 || chooser_ != nullptr;
   }
 
-  /// Null: stderr is told.
+  /// Null: unhandled exceptions are reported on stderr.
   std::shared_ptr<unhandled_exception_hook const> const& on_unhandled() const noexcept { return on_unhandled_; }
 
-  /// Who waited when nothing could ever run again.
+  /// The description of the latest deadlock, with the waiting tasks.
   std::string const& deadlock() const noexcept { return deadlock_; }
   void deadlock(std::string text) { deadlock_ = std::move(text); }
 
-  /// "'fetch' waits at client.cpp:12 (…)" and so on, a line each.
+  /// One line per task, as "'fetch' waits at client.cpp:12 (…)".
   std::string describe_tasks();
 
  protected:
-  // How many operations in a row a task may do that did not have to wait. They take 5 to 50 ns each, so timers, signals
-  // and other tasks are kept waiting for some 10 µs, less than a thread is by its system; and the yield, 50 ns (with
-  // Asio, which looks for I/O, 1 µs), costs less than 4 ns for each.
+  // The number of operations in a row that a task may do without suspending. They take 5 to 50 ns each, so timers,
+  // signals and other tasks wait for some 10 µs, less than for a thread's time slice. The yield takes 50 ns (1 µs with
+  // Asio, which polls for I/O): less than 4 ns per operation.
   static constexpr int operations_per_share = 256;
   static constexpr int operations_per_checkpoint = 4;
 
   loop(std::unique_ptr<parker> chosen, std::shared_ptr<unhandled_exception_hook const> on_unhandled) noexcept;
   ~loop();
 
-  // Initial-exec: one load, where a library would else call a function to find it.
+  // Initial-exec: one load, where a shared library would otherwise call a function.
   [[gnu::tls_model("initial-exec")]] static constinit thread_local loop* current_;
 
-  // What a switch touches comes first.
+  // The members that a switch touches come first.
   ready_queue ready_;
   task_state* running_ = nullptr;
   int budget_ = 0;  // switches left in this turn
@@ -180,7 +180,7 @@ class alignas(64) loop {  // what a switch touches is one line of the cache
 
   timer_queue timers_;
   std::optional<virtual_clock> virtual_clock_;
-  thread_parker thread_parker_;  // stays when another one is chosen: posters may just be about to wake it
+  thread_parker thread_parker_;  // stays when another one is chosen: posters may be about to unpark it
   std::unique_ptr<parker> chosen_parker_;
   inbox inbox_;
   int outside_work_ = 0;
@@ -194,14 +194,14 @@ class alignas(64) loop {  // what a switch touches is one line of the cache
  private:
   friend class loop_absence;
 
-  // What was on this thread when the loop came back to it, and is again when it leaves: nothing, unless a task of
-  // another loop has stopped in a way that we do not see, and left its loop here.
+  // The thread's previous state, restored when the loop leaves the thread. It is null unless a task of another loop was
+  // suspended by other means than ours, and left its loop here.
   loop* found_ = nullptr;
   time_point const* found_now_ = nullptr;
 
   std::shared_ptr<unhandled_exception_hook const> const on_unhandled_;
   std::string deadlock_;
-  std::uint64_t next_id_ = 0;  // the last number given to a task
+  std::uint64_t next_id_ = 0;  // the latest task's number
   std::uint64_t last_id_ = 0;  // of the block
 };
 

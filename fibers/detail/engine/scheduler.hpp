@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// Which task runs next. A task that stops hands over to the next one directly; the loop itself, on the thread's own
-// stack, has its turn when nobody is ready, and every so many switches, to look at the clock and at what other threads
-// want.
+// Which task runs next. A task that suspends switches to the next one directly. The loop itself, on the thread's own
+// stack, has its turn when no task is ready, and after every 64 switches; it then polls timers and the inbox.
 //
-// Stacks belong to workers: fibers that run one task after the other. A task gets one when it first runs. A worker
-// whose task has ended runs the next created one at once, else it lies idle until it is needed again, last in first
-// out.
+// Stacks belong to workers: fibers that run one task after the other. A task gets a worker when it first runs. A worker
+// whose task has ended runs the next task at once if that is a created one; otherwise it is idle until it is needed, in
+// LIFO order.
 
 #include <cstdint>
 #include <fibers/clock.hpp>
@@ -25,7 +24,7 @@ namespace fibers::detail {
 class scheduler final : public loop {
  public:
   struct settings {
-    std::unique_ptr<parker> how_to_sleep = {};  // null: as a thread does
+    std::unique_ptr<parker> how_to_sleep = {};  // null: the loop parks its thread
     bool virtual_time = false;
     std::size_t stack_size = 0;
     std::shared_ptr<unhandled_exception_hook const> on_unhandled = {};
@@ -34,9 +33,9 @@ class scheduler final : public loop {
   explicit scheduler(settings s);
   ~scheduler();
 
-  /// The one that runs this task.
+  /// The task's scheduler.
   static scheduler& of(task_state const& task) noexcept { return static_cast<scheduler&>(task.loop()); }
-  /// The one that this thread runs: found at once, also after a switch, as context_switch::thread_ is.
+  /// This thread's scheduler, by one load, also after a switch. Precondition: the thread runs one.
   static scheduler& here() noexcept { return static_cast<scheduler&>(*current_); }
 
   /// run() goes on until this task has ended.
@@ -45,31 +44,32 @@ class scheduler final : public loop {
     ++awaited_;
   }
 
-  /// Runs tasks until all that are awaited have ended. False: nothing can ever run again.
+  /// Runs tasks until all awaited tasks have ended. Returns false in a deadlock, or after give_up().
   bool run();
 
-  /// Stops the running task, which is suspended or ready already, until it has its turn again. For the door.
+  /// Switches from the running task, which is already suspended or ready, to the next; returns when it runs again. For
+  /// suspend() and yields.
   void hand_over(task_state& task) noexcept {
     context& target = next();
     if (&target != &task.context_) switch_.switch_to(task.context_, target);
     task.stage_.store(stage::running, std::memory_order_relaxed);
   }
 
-  /// How many exceptions are unwinding the running task's stack.
+  /// The number of exceptions that unwind the running task's stack.
   unsigned unwinding() const noexcept { return switch_.uncaught_exceptions(); }
 
-  /// Ends what is left, as failed with this error, without running it: its stacks are never unwound.
+  /// Ends the remaining tasks as failed with this error, without running them: their stacks are never unwound.
   void abandon(std::exception_ptr const& error) noexcept;
 
  private:
   struct alignas(16) worker {
-    context where;  // while it lies idle
+    context where;  // while it is idle
     stack memory;
   };
   static constexpr int switches_per_turn = 64;
   static constexpr std::size_t kept_workers = 16;  // idle ones that keep their memory
 
-  // That of the task that is to run, which is running_ from now on; or that of the loop.
+  // The context of the next task, which becomes running_, or of the loop.
   context& next() noexcept {
     if (--budget_ > 0 && !ready_.empty()) [[likely]] {
       task_state& task = *ready_.first();
@@ -109,7 +109,7 @@ class scheduler final : public loop {
 
   std::vector<worker*> idle_workers_;  // the last one is the warmest
   std::size_t workers_ = 0;
-  std::size_t coldest_ = 0;  // how many lay idle all the time since the last round of trim()
+  std::size_t coldest_ = 0;  // number of workers idle since the last round of trim()
   time_point next_round_ = time_point::min();
   time_point next_trim_ = time_point::min();
   bool stacks_to_trim_ = false;

@@ -64,7 +64,7 @@ void task_state::fail(std::exception_ptr error) noexcept {
 
 callback_list task_state::finish(enum ending how) noexcept {
   ending_ = how;
-  stage_.store(stage::finished, std::memory_order_release);  // whoever sees it sees the outcome
+  stage_.store(stage::finished, std::memory_order_release);  // publishes the outcome
   while (!observers_.empty()) {
     auto& observer = observers_.front();
     observers_.pop_front();
@@ -75,7 +75,7 @@ callback_list task_state::finish(enum ending how) noexcept {
   return callbacks;
 }
 
-// --- those who want to know of the end ---
+// --- observers and callbacks ---
 
 bool task_state::observed() noexcept {
   std::scoped_lock const guard(lock_);
@@ -103,7 +103,7 @@ bool task_state::add_callback(done_callback& callback) {
 
 void task_state::remove_callback(done_callback& callback) noexcept {
   std::scoped_lock const guard(lock_);
-  if (!finished()) extras_->callbacks.remove(callback);  // else its loop has it, and passes it over
+  if (!finished()) extras_->callbacks.remove(callback);  // otherwise the loop owns it, and skips it
 }
 
 // --- the outcome ---
@@ -118,7 +118,7 @@ void task_state::throw_ending() {
   std::rethrow_exception(failure_);
 }
 
-// --- what few tasks have ---
+// --- extras ---
 
 task_state::extras& task_state::extra() {
   if (extras_ == nullptr) extras_ = std::make_unique<extras>();
@@ -141,7 +141,7 @@ void task_state::name(std::string name) {
   extra().name = std::move(name);
 }
 
-// --- what nobody fetched ---
+// --- unhandled exceptions ---
 
 std::string describe(std::exception_ptr const& error) {
   try {

@@ -13,15 +13,15 @@ namespace fibers::detail {
 
 class task_state;
 
-/// Nobody will fetch this error: tells the hook, or stderr if there is none or it throws.
+/// Reports an error that is never fetched to the hook, or on stderr if there is none or it throws.
 void report_unhandled(unhandled_exception_hook const* hook, task_state& task, std::exception_ptr const& error,
                       char const* where = "") noexcept;
 
-/// The same for one that came from `source`; stderr is told this sentence.
+/// The same for an error from `source`; `sentence` is printed on stderr.
 void report_unhandled(unhandled_exception_hook const* hook, std::string const& source, std::exception_ptr const& error,
                       std::string const& sentence) noexcept;
 
-/// What an exception says of itself.
+/// The exception's what(), or its type.
 std::string describe(std::exception_ptr const& error);
 
 }  // namespace fibers::detail

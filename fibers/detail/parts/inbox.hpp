@@ -52,7 +52,7 @@ class inbox {
 
   // --- the loop's own thread ---
 
-  /// Sleeps so from now on.
+  /// Replaces the parker.
   void use(parker& p) noexcept { parker_.store(&p); }
 
   bool empty() const noexcept { return newest_.load() == nullptr && !rung_.load(); }

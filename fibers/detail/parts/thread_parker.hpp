@@ -30,7 +30,7 @@ class virtual_clock {
   virtual_clock& operator=(virtual_clock const&) = delete;
   ~virtual_clock() { use_virtual_now(nullptr); }
 
-  /// Jumps.
+  /// Jumps to `when`, unless that is in the past.
   void move_to(time_point when) noexcept {
     if (when > now_) now_ = when;
   }
