@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// The interface of a thread's loop for other components: its ready queue, its timers, its inbox. The scheduler, its only
-// derived class, decides which task runs.
+// The interface of a thread's loop for other components: ready queue, timers, inbox. The scheduler, its only derived
+// class, decides which task runs.
 //
 // Invariant: a task is in ready_ (created or ready), or running_, or suspended (the claimer of its waiter owes it a
 // wake()), or finished. tasks() shares ownership of all tasks that have not finished.

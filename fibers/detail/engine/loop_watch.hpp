@@ -34,8 +34,7 @@ class loop_watch : public boost::intrusive::list_base_hook<> {
 /// Decides, before each step, which task or timer comes next.
 class step_chooser {
  public:
-  /// Returns the index of the next step. Of `count` (at least 2) steps, the ready tasks come first, then the due timers,
-  /// each in the usual order.
+  /// Returns the index of one of at least 2 steps: the ready tasks, then the due timers, each in the usual order.
   virtual std::size_t choose(std::size_t count) = 0;
 
  protected:

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// A request is forwarded to the awaited tasks depth first. The traversal is iterative, since a chain may be of any
-// length: the waits along the path store the way back. One round asks each task once. A task that was asked before, on
-// another path, has accepted the request. A task on the current path has not yet: it is skipped. A task that waits only
-// for tasks on the path has its wait withdrawn, so that a request gets out of a cycle, too. Breadth first does not work:
-// a task's answer is known only after all tasks that it awaits were asked.
+// A request is forwarded to the awaited tasks depth first, and iteratively, since a chain may be of any length: the
+// waits along the path store the way back. One round asks each task once. A task asked before, on another path, has
+// accepted the request. A task on the current path has not: it is skipped, and a task that waits only for such tasks
+// has its wait withdrawn, so that a request gets out of a cycle, too. Breadth first does not work: a task's answer is
+// known only after all tasks that it awaits were asked.
 
 #include <atomic>
 #include <fibers/detail/engine/request.hpp>
@@ -41,8 +41,7 @@ reply ask(task_state& task, cancel_scope& scope, cancelled_error&& error, cancel
   return reply::accepted;
 }
 
-// Ends the task's wait, unless another party has claimed it: the task will throw the pending request. `guard` is the
-// task's lock; it is released if the wait is claimed here.
+// Ends the task's wait, unless another party has claimed it: the task will throw the request. `guard` is its lock.
 void withdraw(task_state& task, std::unique_lock<spinlock>& guard) noexcept {
   auto& w = *task.waiter();
   if (!w.try_claim(claim::cancelled)) return;
@@ -104,8 +103,7 @@ awaited_tasks* leave(awaited_tasks& awaited) noexcept {
     awaited.forwarded = true;
     return awaited.back;
   }
-  // No task accepted the request: it is this task's. Either all have just ended, and so has the wait, or they wait for
-  // this task.
+  // No task accepted the request, so it stays here. Either all tasks and the wait have ended, or they await this task.
   auto& task = *awaited.sleeper;
   std::unique_lock guard(task.lock());
   task.cancels().restore(awaited.deliveries_before);

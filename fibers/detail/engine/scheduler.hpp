@@ -38,7 +38,7 @@ class scheduler final : public loop {
   /// This thread's scheduler, by one load, also after a switch. Precondition: the thread runs one.
   static scheduler& here() noexcept { return static_cast<scheduler&>(*current_); }
 
-  /// run() goes on until this task has ended.
+  /// run() returns only after this task has ended.
   void await(task_state& task) noexcept {
     task.awaited_by_loop_ = true;
     ++awaited_;

@@ -5,8 +5,8 @@
 // how to serve it, by what the task is doing:
 //
 //   suspended, answer::withdraw   the wait is claimed and withdrawn, and will throw the request
-//   suspended, answer::forward    the request goes to the awaited tasks, and from there inwards; the wait goes on
-//   suspended, answer::told       the operation was asked to end; the wait goes on, and the request stays pending
+//   suspended, answer::forward    the request is forwarded to the awaited tasks; the wait continues
+//   suspended, answer::told       the operation was asked to end; the wait continues, and the request stays pending
 //   anything else                 the request stays pending until the next suspension point
 //
 // Next: scheduler.hpp.
@@ -19,7 +19,7 @@
 
 namespace fibers::detail {
 
-/// The tasks to which a wait forwards requests while it goes on. Used on the waiting task's own thread.
+/// The tasks to which a wait forwards requests while it continues. Used on the waiting task's own thread.
 struct awaited_tasks {
   std::span<task_state* const> tasks;
   bool forwarded = false;      ///< was a request forwarded?
@@ -47,7 +47,7 @@ class forwarding_waiter final : public waiter {
   awaited_tasks awaited_;
 };
 
-/// The wait of a destructor, for what must end first.
+/// The wait of a destructor, for tasks that must end first.
 class uncancellable_waiter final : public waiter {
  public:
   using waiter::waiter;

@@ -4,7 +4,7 @@
 // The suspension primitive: the only way out of a running task. Every wait comes through suspend(); yield_now() is the
 // same without a wait.
 //
-// A function that may suspend calls enter() first, and looks at the state of what it waits for only after it:
+// A function that may suspend calls enter() first, and reads the state of the awaited object only after it:
 //
 //   auto& self = enter(place);          // a pending cancellation is thrown here
 //   std::unique_lock guard(lock_);

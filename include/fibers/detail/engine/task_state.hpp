@@ -273,7 +273,7 @@ class task_state : public from_memory,
   enum ending ending_ = ending::none;
   atomic<bool> looked_at_ = false;
   atomic<bool> result_taken_ = false;
-  bool awaited_by_loop_ = false;  // run() goes on until it has ended
+  bool awaited_by_loop_ = false;  // run() returns only after it has ended
   spinlock lock_;
   reference_count owners_;
   cancel_state cancels_;
