@@ -40,7 +40,7 @@ struct cancel_scope {
 
   cancel_scope* outer = nullptr;   // in the same frame; null: this is the base
   cancelled_error error = {};      // of the latest request
-  unsigned level = 0;              // the frame's count at entry, without what was pending
+  unsigned level = 0;              // the frame's count at entry, without pending requests
   unsigned pending = 0;            // own requests that are not delivered yet
   std::uint32_t delivered_at = 0;  // number of the latest delivery of an own request; 0: none
   std::uint16_t unwinding = 0;     // exceptions that were unwinding the stack at entry
@@ -59,7 +59,7 @@ struct byte_counting_scope : cancel_scope {
 
 /// The region between two shields: its base, for all requests from outside, and the scopes in it.
 struct cancel_frame : cancel_scope {
-  bool reserved : 1 = false;  // a wait was withdrawn, and throws what is pending once the task runs
+  bool reserved : 1 = false;  // a wait was withdrawn, and throws the pending requests once the task runs
   bool ended : 1 = false;     // the error is the task's outcome
   cancel_frame* outer_frame = nullptr;
   cancel_scope* innermost = this;
@@ -104,7 +104,7 @@ class cancel_state {
   /// Records a request of this scope; of a frame's base if it comes from outside.
   void post(cancel_scope& scope, cancelled_error&& error, bool by_itself = false) noexcept;
 
-  /// The wait of the suspended task was withdrawn: the task will deliver what is pending once it runs.
+  /// The wait of the suspended task was withdrawn: the task owes the delivery of the pending requests once it runs.
   void reserve() noexcept;
   /// Makes the reserved requests pending again: the wait had completed after all.
   void put_back() noexcept;

@@ -56,7 +56,7 @@ class outside_wait {
   task_state& task_;
 };
 
-/// Delivers the pending cancellations of a task whose wait was cancelled: the caller throws what is returned.
+/// Delivers the pending cancellations of a task whose wait was cancelled. The caller must throw the result.
 [[nodiscard]] cancelled_error deliver_requests(task_state& task) noexcept;
 [[noreturn]] void throw_lost_wait(task_state& task, claim how);
 

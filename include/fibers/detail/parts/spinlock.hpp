@@ -17,7 +17,7 @@ class spinlock {
   void lock() noexcept {
     if (single_threaded()) {
       locked_.store(true, std::memory_order_relaxed);
-    } else if (locked_.exchange(true, std::memory_order_acquire)) {  // sees what the last owner wrote
+    } else if (locked_.exchange(true, std::memory_order_acquire)) {  // sees the last owner's writes
       wait();
     }
   }
