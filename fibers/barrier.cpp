@@ -49,7 +49,7 @@ std::size_t barrier::arrive_and_wait(boost::source_location const& place) {
   return w.number;
 }
 
-// An arrival that is being withdrawn by another thread at this moment is still linked, and is of this round.
+// An arrival that another thread is withdrawing at this moment is still linked, and belongs to this round.
 void barrier::end_round(detail::owed_wakes& woken, round_state how) noexcept {
   std::size_t number = 0;
   waiters_.notify_all(woken, [&](detail::arrival& arrival) {

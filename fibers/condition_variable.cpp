@@ -15,10 +15,10 @@ void condition_variable::wait(std::unique_lock<mutex>& lock, boost::source_locat
   auto& self = detail::enter(place);
   detail::simple_waiter<> w(self, place, waiters_);
   std::unique_lock guard(spin_);
-  lock.unlock();  // a notifier that locks the mutex now finds the waiter linked: it needs `guard` to look
+  lock.unlock();  // a notifier needs `guard`, so it finds the waiter linked
   auto const how = w.sleep(guard);
 
-  // A request that comes from here on does not end the wait: the mutex must be locked first.
+  // A cancellation request from now on is thrown only after the mutex is locked.
   std::optional<cancelled_error> request;
   if (how == detail::claim::cancelled) request = detail::deliver_requests(self);
   while (!lock.owns_lock()) {

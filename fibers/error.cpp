@@ -61,7 +61,7 @@ cancelled_error::cancelled_error(std::string message, cancel_origin origin)
     : record_(std::allocate_shared<record>(detail::allocator<record>(), std::move(message), std::move(origin))) {}
 
 std::string const& cancelled_error::message() const noexcept {
-  static auto const& none = *new std::string;  // never destroyed: destructors of static objects may ask
+  static auto const& none = *new std::string;  // never destroyed: destructors of static objects may use it
   return record_ ? record_->message : none;
 }
 

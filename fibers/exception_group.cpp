@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Groups may be nested deeper than a task's stack is long. Whatever walks them keeps the way back in a list, and so
-// does their destruction: a group owns the contents of the groups in it, beside the exceptions that hold these. A
-// content therefore outlives its exception, and is destroyed by the loop in intrusive_ptr_release().
+// Groups may be nested deeper than a stack allows, so traversals are iterative, and so is destruction: a group owns the
+// contents of the groups in it, beside the exceptions that hold these. A content therefore outlives its exception, and
+// is destroyed by the loop in intrusive_ptr_release().
 
 #include <fibers/detail/parts/memory.hpp>
 #include <fibers/detail/parts/spinlock.hpp>
@@ -19,7 +19,7 @@ using content_ptr = boost::intrusive_ptr<detail::group_content const>;
 
 }  // namespace
 
-// What copies of a group share.
+// The shared state of a group's copies.
 class detail::group_content : public from_memory {
  public:
   group_content(std::string m, error_list e) : message(std::move(m)), errors(std::move(e)) {
@@ -30,13 +30,13 @@ class detail::group_content : public from_memory {
 
   std::string const message;
   error_list errors;
-  std::vector<content_ptr, allocator<content_ptr>> nested;  // for each error: its content if it is a group, else null
+  std::vector<content_ptr, allocator<content_ptr>> nested;  // per error: the content of a group, null otherwise
 
  private:
   friend void intrusive_ptr_add_ref(group_content const* content) noexcept;
   friend void intrusive_ptr_release(group_content const* content) noexcept;
 
-  // The content of a group.
+  // Returns the content if the error is a group, null otherwise.
   static content_ptr checked(std::exception_ptr const& error) {
     if (error == nullptr) throw std::invalid_argument("fibers: an exception_group cannot hold a null exception_ptr");
     try {
@@ -73,7 +73,7 @@ void detail::intrusive_ptr_release(group_content const* content) noexcept {
 
 namespace {
 
-// Cut at the end of a character: else the text of a group would hold those of all groups in it.
+// The error's text, limited at a character boundary: a group's text would otherwise contain those of all groups in it.
 std::string says(std::exception_ptr const& error) {
   constexpr std::size_t most = 500;
   std::string text;
@@ -100,7 +100,7 @@ std::string describe(detail::group_content const& content) {
   return text + ")";
 }
 
-// Calls visit(error, is_group) for each error, depth first and in order; a group whose visit returns false is left out.
+// Calls visit(error, is_group) for each error, depth first and in order; skips a group whose visit returns false.
 template <class Visit>
 void walk(detail::group_content const& whole, Visit visit) {
   struct position {
@@ -120,10 +120,10 @@ void walk(detail::group_content const& whole, Visit visit) {
   }
 }
 
-// A group that is being split.
+// A group during its split.
 struct half_split {
   detail::group_content const& whole;
-  std::exception_ptr error = nullptr;  // what it is in the group around it
+  std::exception_ptr error = nullptr;  // the group as an error of the enclosing group
   std::size_t next = 0;
   error_list matching = {};
   error_list rest = {};

@@ -18,7 +18,7 @@ void mutex::lock(boost::source_location const& place) {
     guard.lock();
     kept_ = false;
     if (!locked_) break;
-    guard.unlock();  // a try_lock() was faster: as if the wait went on
+    guard.unlock();  // a try_lock() was faster: wait again, at the head
     detail::enter(place);
     guard.lock();
     where = detail::place_in_line::first;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// The life of a loop: main runs to its end, then what is left is cancelled and waited for. A loop in which nothing can
-// ever run again tells main, whose clean-up may yet set things right.
+// The life of a loop: main runs to its end, then the remaining tasks are cancelled and awaited. In a deadlock main's
+// wait throws deadlock_error, and main's clean-up may end the deadlock.
 
 #include <algorithm>
 #include <cstdio>
@@ -30,9 +30,8 @@ void cancel_all(scheduler& loop) {
   for (auto const& task : tasks) request_cancel(*task, make_request({}, cancel_origin::kind::shutdown, {}), round);
 }
 
-// While tasks that were cancelled at the end of run() take long: reports them, at growing intervals, and cancels them
-// again, at equal ones. One timer serves both, so that in virtual time it can tell whether it is all that keeps time
-// going: that is a deadlock.
+// Reports tasks that run after the end of main, at growing intervals, and cancels them again, at equal ones. One timer
+// serves both, so that in virtual time it can tell whether it is the only timer: then it must not hide a deadlock.
 class shutdown_watch final : public timer {
  public:
   shutdown_watch(scheduler& loop, bool virtual_time, run_options const& options)
@@ -95,7 +94,6 @@ class shutdown_watch final : public timer {
   throw error;
 }
 
-// Nothing can ever run again.
 void note_deadlock(scheduler& loop) {
   loop.deadlock("deadlock: nothing can ever run again, and these tasks wait:" + loop.describe_tasks());
 }
@@ -119,7 +117,7 @@ void end_what_is_left(scheduler& loop, bool virtual_time, run_options const& opt
   while (!loop.tasks().empty()) {
     for (auto& task : loop.tasks()) loop.await(task);
     cancel_all(loop);
-    // A task that swallows a request and waits again is asked again, but not for ever.
+    // A task that swallows its cancellation and waits again is cancelled again, up to the third deadlock.
     while (!loop.run()) {
       note_deadlock(loop);
       if (++deadlocks == 3 || loop.given_up()) give_up(loop);
@@ -166,7 +164,7 @@ void run(run_options const& options, task_state& main, std::unique_ptr<parker> h
   std::optional<signal_watch> signals;
   if (!options.cancel_on_signals.empty()) signals.emplace(options.cancel_on_signals, loop, main);
   main.name("main");
-  loop.add(main, place);  // nothing may throw from here on until it has run
+  loop.add(main, place);  // invariant: nothing throws between this and the end of main
 
   run_main(loop, main);
   if (signals.has_value()) signals->main_ended();

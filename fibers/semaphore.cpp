@@ -35,7 +35,7 @@ void semaphore::check(count permits) const {
   }
 }
 
-// Grants what the first waiters want, as long as there is enough.
+// Hands permits to the first waiters, as long as there are enough.
 void semaphore::serve(detail::owed_wakes& woken) noexcept {
   while (auto const* const first =
              waiters_.notify_first(woken, [this](detail::permit_request const& r) { return r.wanted <= available_; })) {

@@ -13,7 +13,7 @@ class shared_mutex::acquisition final : public detail::list_waiter<detail::lock_
       : list_waiter(task, place, of.waiters_, m), mutex_(of) {}
 
  private:
-  // The waiters behind it may have waited for it only.
+  // The waiters behind it may have been blocked by it alone.
   void left(detail::owed_wakes& woken) noexcept override { mutex_.serve(woken); }
 
   shared_mutex& mutex_;
@@ -31,7 +31,7 @@ void shared_mutex::take(mode wanted) noexcept {
   }
 }
 
-// Gives the lock to the first waiters, as long as they may have it.
+// Hands the lock to the first waiters, as long as their modes are compatible.
 void shared_mutex::serve(detail::owed_wakes& woken) noexcept {
   while (auto const* const first =
              waiters_.notify_first(woken, [this](detail::lock_request const& r) { return may_have(r.wanted); })) {

@@ -24,7 +24,7 @@ shield_block::~shield_block() {
     task_.cancels().close(frame_);
     has_tokens = task_.cancels().has_tokens();
   }
-  if (has_tokens) stop_tokens(task_);  // requests that were held back until now
+  if (has_tokens) stop_tokens(task_);  // for requests that the shield held back
 }
 
 void report_failed_cleanup(std::exception_ptr const& error) noexcept {

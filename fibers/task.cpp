@@ -25,7 +25,7 @@ class join_observer final : public end_observer {
   waiter& waiter_;
 };
 
-// Wakes who runs no loop: the thread, or just a Boost fiber where loops sleep as such.
+// Unparks a waiter without a loop: its thread, or only its Boost fiber if loops park as Boost fibers here.
 class outside_observer final : public end_observer {
  public:
   void ended(task_state&) noexcept override {
@@ -57,8 +57,8 @@ claim wait_for_end(task_state& target, waiter& w) noexcept {
   return how;
 }
 
-// Would waiting for `target` wait for `self`? Then nobody could ever go on. A cycle is closed by its last wait, so only
-// a task that is waited for itself needs to look.
+// Throws if waiting for `target` would be a deadlock, because `target` waits for `self`. The last wait closes a cycle,
+// so only a task that is itself awaited needs this check.
 void refuse_cycle(task_state& self, task_state& target) {
   std::string names = std::string("'").append(self.name()).append("'");
   wait_path path(target);
@@ -81,7 +81,7 @@ void throw_passed_on(task_state& self, task_state& target) {
 }
 
 void join(task_state& target, pass_on forward, boost::source_location const& place) {
-  if (target.finished() && running_task() == nullptr) return;  // a callback, or a thread without a loop, may look
+  if (target.finished() && running_task() == nullptr) return;  // valid in a callback and on a thread without a loop
   auto& self = enter(place);
   if (target.finished()) return;
   if (&self == &target || (forward == pass_on::yes && self.observed())) refuse_cycle(self, target);
@@ -139,7 +139,7 @@ task_ptr task_base::join(boost::source_location const& place) const {
 
 bool task_base::cancel(std::string_view message, boost::source_location const& place) const {
   if (state().finished()) {
-    state().looked_at();  // who cancels it does not care how it ended
+    state().looked_at();  // the canceller does not need the outcome
     return false;
   }
   return request_cancel(state(), make_request(message, cancel_origin::kind::by_hand, place));
@@ -176,14 +176,14 @@ task_id task_base::id() const { return state().id(); }
 void task_base::end_unfinished() noexcept {
   auto* const self = running_task();
   request_cancel(*state_, make_request({}, cancel_origin::kind::owner, state_->spawned_at()), cancel_round(self));
-  if (self == state_.get()) return;  // it ends by itself, after this
+  if (self == state_.get()) return;  // the task itself destroys its owner, and ends after this
   if (self != nullptr) {
     uncancellable_waiter w(*self, state_->spawned_at());
     static_cast<void>(wait_for_end(*state_, w));
   } else if (loop::current() == nullptr) {
     outside_observer observer;
     if (state_->observe(observer)) observer.wait();
-    state_->unobserve(observer);  // waits until it has been told to its end
+    state_->unobserve(observer);  // waits until ended() has returned
   }
 }
 
@@ -195,7 +195,7 @@ bool callback_handle::remove() noexcept {
   auto const callback = std::move(callback_);
   if (callback == nullptr || !callback->try_claim()) return false;
   callback->task().remove_callback(*callback);
-  callback->drop();  // what the callable holds may suspend in its destructor, so it goes without the lock
+  callback->drop();  // without the lock: destructors of the callable may suspend
   return true;
 }
 

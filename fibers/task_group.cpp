@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Who is told what, and by whom:
+// Obligations:
 //
-//   a child ends        it tells the group (child_ended), without a lock of its own. The first that fails aborts: it
+//   a child ends        it calls child_ended() without its own lock. The first child that fails aborts the group: it
 //                       cancels the others and the owner, and only then leaves children_, so that the group is still
-//                       there. The last to leave wakes the owner, as its last touch.
-//   the owner leaves    the body's failure or cancellation aborts; then it waits for children_ to be empty.
+//                       alive. The last child to leave owes the owner the wake-up, as its last touch.
+//   the owner leaves    the body's failure or cancellation aborts; then the owner waits until children_ is empty.
 //
-// Requests are made without the group's lock, since they may call stop callbacks, which may call us.
+// Requests are made without the group's lock, since they may call stop callbacks, which may call the group.
 
 #include <fibers/detail/engine/request.hpp>
 #include <fibers/detail/engine/suspend.hpp>
@@ -38,7 +38,7 @@ void task_group::start(detail::task_state& child, std::string_view name, boost::
           std::string(closed_ ? "over" : "going down, because it or a child of it failed or was cancelled") + " (" +
           detail::to_string(place) + ")");
     }
-    child.cancels().round = round_;  // it is not one of those that are being cancelled
+    child.cancels().round = round_;  // a cancellation under way does not include this child
     children_.push_back(child);
     intrusive_ptr_add_ref(&child);
   }
@@ -72,16 +72,16 @@ void task_group::child_ended(detail::task_state& child) noexcept {
   std::unique_lock guard(lock_);
   children_.erase(children_.iterator_to(child));
   if (failed && is_again(child.error(), child)) failed = false;
-  if (failed) failed_.push_back(child);  // with our share in it
+  if (failed) failed_.push_back(child);  // takes over children_'s reference
   detail::waiter* ready = nullptr;
   if (children_.empty() && waiter_ != nullptr && waiter_->try_claim(detail::claim::notified)) ready = waiter_;
   guard.unlock();
-  if (!failed) intrusive_ptr_release(&child);  // its loop still shares in it
+  if (!failed) intrusive_ptr_release(&child);  // the loop still holds a reference
   if (ready != nullptr) wake(*ready);
 }
 
-// Does it throw the first child's error only because it waited for that one, and before it was told to end? Then the
-// error counts once. A task that was told, and fetches the error while it cleans up, fails like any other.
+// Returns true if `error` is the first child's, rethrown by a task that awaited the child and whose cancellation is not
+// delivered yet: the error counts once. A task that fetches it in its clean-up after that fails like any other.
 bool task_group::is_again(std::exception_ptr const& error, detail::task_state& task) noexcept {
   return !failed_.empty() && task.cancels().deliverable() && error == failed_.front().error();
 }
@@ -94,7 +94,7 @@ void task_group::abort(cancelled_error const& why) noexcept {
   cancel_children(why);
 }
 
-// Those that are there now, each once: they go round the list.
+// Cancels the present children, each once: a cancelled child moves to the end of the list.
 void task_group::cancel_children(cancelled_error const& why) noexcept {
   detail::cancel_round const round(&owner_);
   std::unique_lock guard(lock_);
@@ -119,7 +119,7 @@ void task_group::stop(std::string_view message, boost::source_location const& pl
     std::scoped_lock const guard(lock_);
     if (stopped_ || closed_) return;
     stopped_ = true;
-    if (aborting_) return;  // on its way already
+    if (aborting_) return;  // the children and the owner are already being cancelled
     aborting_ = true;
     asked_owner_ = true;
     quiet_ = true;
@@ -144,7 +144,7 @@ bool task_group::going_down() const {
   return aborting_;
 }
 
-// A suspension point if there is something to wait for.
+// A suspension point if there are children.
 void task_group::wait_for_children(bool cancellable) {
   if (size() == 0) return;
   if (!cancellable) {
@@ -189,11 +189,11 @@ void task_group::leave(std::exception_ptr failure, std::optional<cancelled_error
     } catch (cancelled_error const& request) {
       std::unique_lock guard(lock_);
       bool const first = !aborting_;
-      // Else the children were asked already, and are given the time they need.
+      // Otherwise the children were already cancelled, and get the time that they need.
       if (first || (stopped_ && (!cancelled.has_value() || is_own(*cancelled)))) cancelled = request;
       guard.unlock();
       if (first) abort(make_request({}, via_, place_));
-    } catch (deadlock_error const&) {  // it comes out bare, once the children have been told to end
+    } catch (deadlock_error const&) {  // rethrown without a group, once the children have ended
       deadlock = std::current_exception();
       abort(make_request({}, via_, place_));
     }
@@ -218,7 +218,7 @@ void task_group::leave(std::exception_ptr failure, std::optional<cancelled_error
     static_cast<void>(requests.leave(scope_));
   }
   if (!errors.empty()) {
-    // A request from outside that was delivered in here must not be lost behind the errors.
+    // A request from outside that was delivered in this group must not be lost behind the errors.
     requests.restore(deliveries_before_, detail::cancel_state::message::forget);
     guard.unlock();
     throw exception_group("task group", std::move(errors));

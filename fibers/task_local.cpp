@@ -9,8 +9,7 @@
 
 namespace fibers::detail {
 
-// The values of one task, or of several as long as none of them sets one: then that one takes a copy. Sorted by
-// variable.
+// Copy-on-write values of one or several tasks, sorted by variable.
 class local_values : public from_memory {
  public:
   using entry = std::pair<local_key, std::shared_ptr<void>>;
@@ -63,7 +62,7 @@ void set_local(local_key variable, std::shared_ptr<void> value, boost::source_lo
     values = new local_values(*values);
   }
   if (auto* const found = values->find(variable)) {
-    found->second.swap(value);  // the old value goes last, since its destructor may come back here
+    found->second.swap(value);  // the old value is destroyed last, since its destructor may call this function
   } else {
     values->entries.emplace(values->place_of(variable), variable, std::move(value));
   }

@@ -50,7 +50,7 @@ std::stop_token this_task::stop_token(boost::source_location const& place) {
 
 namespace {
 
-// Wakes its sleeper when it is due.
+// Wakes the sleeping task when due.
 struct alarm final : detail::timer {
   explicit alarm(detail::waiter& w) noexcept : timer(&ring), sleeper(w) {}
   static void ring(timer& due) noexcept {

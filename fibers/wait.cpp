@@ -32,7 +32,7 @@ bool is_enough(until enough, task_state const& ended) noexcept {
   return false;
 }
 
-// One wait for several ends. Tasks may end on several threads at once.
+// One wait for the ends of several tasks, which may end on several threads at once.
 class ends_watch {
  public:
   ends_watch(waiter& w, until enough, std::size_t tasks) noexcept : waiter_(w), enough_(enough), left_(tasks + 1) {}
@@ -47,7 +47,7 @@ class ends_watch {
     }
   }
 
-  /// All were seen, and this many had ended before. True: that were all.
+  /// Called after all observers are registered; this many tasks had ended before. Returns true if no task is left.
   bool begin(std::size_t ended_before) noexcept { return left_.fetch_sub(ended_before + 1) == ended_before + 1; }
 
   task_state* decisive() const noexcept { return decisive_.load(); }
@@ -68,7 +68,7 @@ struct ends_observer final : end_observer {
   ends_watch* watch = nullptr;
 };
 
-// Ends a wait at its deadline, after all else that is due at that time.
+// Ends a wait at its deadline, after all other timers that are due at that time.
 struct deadline_timer final : timer {
   deadline_timer(waiter& w, timer_queue& q) noexcept : timer(&expire), sleeper(w), queue(q) {}
   ~deadline_timer() {
@@ -172,7 +172,7 @@ void cancel_and_wait(task_list tasks, boost::source_location const& place) {
   cancel_round const round;  // tasks of the range that wait for each other are asked once, too
   auto const request = make_request({}, cancel_origin::kind::by_hand, place);
   for (auto const& task : tasks) {
-    if (!request_cancel(*task, request, round)) task->looked_at();  // who cancels does not care how it had ended
+    if (!request_cancel(*task, request, round)) task->looked_at();  // the canceller does not need the outcome
   }
   wait_for_ends(tasks, until::all, pass_on::no, time_point::max(), place);
 }

@@ -31,7 +31,7 @@ class chosen_trial : public trial, private engine::step_chooser {
     engine::loop::current()->choose_steps(this);
     body();
   }
-  // Called if there are several.
+  // Called if there are at least two alternatives.
   std::size_t choose(std::size_t count) override {
     ++choices_;
     return choose_one(count);
@@ -53,13 +53,13 @@ class random_trial final : public chosen_trial {
 
 // --- all schedules ---
 
-// What was chosen, and out of how many.
+// A choice, and the number of alternatives.
 struct choice {
   std::size_t chosen, count;
 };
 using path = std::vector<choice>;
 
-// Chooses as told, and then the first each time.
+// Follows the given steps, and then chooses the first alternative each time.
 class told_trial final : public chosen_trial {
  public:
   told_trial(path& steps, std::size_t most_points) : chosen_trial(most_points), steps_(steps), told_(steps.size()) {}
@@ -87,7 +87,7 @@ class told_trial final : public chosen_trial {
   bool changed_ = false;
 };
 
-// The next path, whose last choice is the latest that can still be another one; false: there are no more.
+// Advances to the next path in depth-first order. Returns false if there is none.
 bool go_on(path& steps, std::size_t most_preemptions) {
   std::size_t preemptions = 0;
   for (auto const& step : steps) preemptions += step.chosen != 0 ? 1 : 0;
@@ -102,7 +102,7 @@ bool go_on(path& steps, std::size_t most_preemptions) {
   return false;
 }
 
-// Runs one schedule after the other. True if these were all.
+// Runs one schedule after the other. Returns true if it has run all.
 template <class Run>
 bool walk(systematic const& options, std::size_t const& runs, Run& run) {
   for (std::size_t preemptions = 0; preemptions <= options.preemptions; ++preemptions) {
@@ -115,7 +115,7 @@ bool walk(systematic const& options, std::size_t const& runs, Run& run) {
   return true;
 }
 
-// "12:1,20:2": at its 12th choice the second, at its 20th the third, else the first.
+// "12:1,20:2": the second alternative at the 12th choice, the third at the 20th, the first at all others.
 std::string to_text(path const& steps) {
   std::string text;
   for (std::size_t i = 0; i < steps.size(); ++i) {
@@ -126,7 +126,7 @@ std::string to_text(path const& steps) {
   return text.empty() ? "0:0" : text;
 }
 
-// --- what the environment asks for ---
+// --- environment variables ---
 
 template <class Number>
 bool take_number(std::string_view& text, Number& number) {

@@ -19,7 +19,7 @@ class point_count::watch final : public engine::loop_watch {
   watch& operator=(watch const&) = delete;
   ~watch() { task_.loop().unwatch(*this); }
 
-  std::string first;  // where; empty: it came to none
+  std::string first;  // description of the first point; empty: there was none
 
  private:
   void at_point(engine::task_state& task, boost::source_location const& place) override {

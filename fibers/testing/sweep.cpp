@@ -22,16 +22,16 @@ namespace {
 
 namespace engine = fibers::detail;
 
-using numbers = std::vector<std::size_t>;  // of points, rising
+using numbers = std::vector<std::size_t>;  // of points, ascending
 
-// A run that is hit at given points.
+// A run with an intervention at each of the given points.
 class hit_trial : public trial {
  public:
   hit_trial(numbers targets, std::size_t most_points) : trial(most_points), targets_(std::move(targets)) {}
 
   bool hit_all() const noexcept { return hits() == targets_.size(); }
 
-  /// "cancelled at point 3, at cache.cpp:12 (load), in task 'main'", a line for each.
+  /// One line per hit, as "cancelled at point 3, at cache.cpp:12 (load), in task 'main'".
   std::string story() const {
     std::string text;
     for (std::size_t i = 0; i < hits(); ++i) {
@@ -44,7 +44,7 @@ class hit_trial : public trial {
  protected:
   std::size_t hits() const noexcept { return places_.size(); }
 
-  /// Counts one that might be hit. Is it to be?
+  /// Counts a point. Returns true if it must be hit.
   bool is_target(std::function<std::string()> const& where) {
     if (hit_all() || ++count_ != targets_[hits()]) return false;
     places_.push_back(where());
@@ -56,7 +56,7 @@ class hit_trial : public trial {
   void request(char const* message) {
     engine::request_cancel(main(), engine::make_request(message, cancel_origin::kind::by_hand, BOOST_CURRENT_LOCATION));
   }
-  /// Was a request thrown, and neither went on nor was taken back?
+  /// Returns true if a request was delivered, and neither propagated nor withdrawn.
   bool swallowed() const { return main().cancels().count() > 0 && !main().cancels().deliverable(); }
 
  private:
@@ -82,7 +82,7 @@ class cancel_trial final : public hit_trial {
   std::string returned() const override { return swallowed() ? what_swallowed : ""; }
 };
 
-// The first hit is the time limit; a second one is a request to cancel.
+// The first hit is the time limit, the second a cancellation request.
 class timeout_trial final : public hit_trial {
  public:
   using hit_trial::hit_trial;
@@ -140,7 +140,7 @@ class failure_trial final : public hit_trial {
   }
 };
 
-// "3" or "3,7" in the environment.
+// FIBERS_POINT, as "3" or "3,7".
 std::optional<numbers> asked_points() {
   auto const* const variable = std::getenv("FIBERS_POINT");
   if (variable == nullptr || *variable == '\0') return {};
@@ -179,7 +179,7 @@ std::size_t sweep(char const* name, std::function<void()> const& body, sweep_opt
     return play(
         latest, [&] { return std::make_unique<Trial>(points, options.most_points); }, body);
   };
-  // True if all points were reached.
+  // Returns true if all points were reached.
   auto const run = [&](numbers const& points) {
     auto wrong = play_with(points);
     auto const& played = static_cast<hit_trial const&>(*latest);

@@ -13,7 +13,7 @@ namespace engine = fibers::detail;
 
 namespace {
 
-// Wakes the tasks that wait for all others to wait.
+// Wakes the waiter when no other task can run.
 class rest_watch final : public engine::loop_watch {
  public:
   explicit rest_watch(engine::waiter& w) : sleeper_(w) { w.task().loop().watch(*this); }

@@ -10,7 +10,7 @@
 #include <fibers/testing/failure.hpp>
 #include <utility>
 
-// Of the leak sanitizer, where the program is built with it.
+// Part of the leak sanitizer; null without it.
 extern "C" [[gnu::weak]] int __lsan_do_recoverable_leak_check();
 
 namespace fibers::testing::detail {
@@ -52,7 +52,7 @@ void trial::wrong(std::string const& what) {
   if (wrong_.empty()) wrong_ = what;
 }
 
-// False: it is time to end this.
+// Returns false, and ends the loop, if the limit of points is exceeded.
 bool trial::count_point(engine::loop& loop) {
   if (++points_ <= most_points_) return true;
   wrong("it comes to no end; after " + std::to_string(most_points_) + " suspension points:" + loop.describe_tasks());
@@ -84,7 +84,7 @@ void trial::taking() {
 
 void trial::main_ended(engine::loop& loop) {
   running_ = false;
-  if (!loop.deadlock().empty()) wrong_ = loop.deadlock();  // whatever else went wrong comes of that
+  if (!loop.deadlock().empty()) wrong_ = loop.deadlock();  // other faults are consequences of the deadlock
   if (!loop.tasks().empty()) wrong("the body has ended, and tasks are left:" + loop.describe_tasks());
 }
 
@@ -95,7 +95,7 @@ void trial::ended(engine::loop& loop) {
 std::string play(std::unique_ptr<trial>& latest, std::function<std::unique_ptr<trial>()> const& make,
                  std::function<void()> const& body) {
   for (bool again = false;; again = true) {
-    latest.reset();  // watches end in the order in which they nest
+    latest.reset();  // memory watches must be destroyed in LIFO order
     latest = make();
     auto wrong = latest->play(body);
     if (!wrong.empty() || latest->blocks_left() <= 0) return wrong;
@@ -108,7 +108,7 @@ std::string play(std::unique_ptr<trial>& latest, std::function<std::unique_ptr<t
 }
 
 void check_for_leaks(char const* function) {
-  static bool reported = false;  // what was lost once is so for ever
+  static bool reported = false;  // every later check would find the same leak again
   if (reported || __lsan_do_recoverable_leak_check == nullptr || __lsan_do_recoverable_leak_check() == 0) return;
   reported = true;
   throw failure(

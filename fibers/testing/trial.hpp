@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// One run of a body under watch: counts its points, lets the derived class interfere there, and finds what is wrong at
-// the end.
+// One observed run of a body: counts its points, lets a derived class intervene at each, and checks the end.
 
 #include <cstddef>
 #include <exception>
@@ -25,27 +24,28 @@ class trial : private fibers::detail::loop_watch, private fibers::detail::memory
   trial& operator=(trial const&) = delete;
   virtual ~trial() = default;
 
-  /// Runs the body in virtual time. Returns what is wrong with how that went; nothing is if it is empty.
+  /// Runs the body in virtual time. Returns a description of the first fault; empty if there is none.
   std::string play(std::function<void()> const& body);
 
-  /// How many blocks of the library's memory the body did not give back.
+  /// The number of blocks of the library's memory that the body has not released.
   long blocks_left() const noexcept { return blocks_left_; }
 
  protected:
-  // --- for who interferes; between the body's begin and its end ---
+  // --- for derived classes; called while the body runs ---
 
   /// Called in the main task, instead of the body.
   virtual void call(std::function<void()> const& body) { body(); }
-  /// At each point; `where` tells which, when asked.
+  /// Called at each point; `where` describes it.
   virtual void point(std::function<std::string()> const& /*where*/) {}
-  /// Each time the library takes memory.
+  /// Called before each allocation of the library.
   virtual void allocation(std::function<std::string()> const& /*where*/) {}
 
-  /// Is an exception that left the body, or a task of which nobody fetched it, what should be after what was done?
+  /// Returns true if this exception, which left the body or was never fetched, is a correct consequence of the
+  /// interventions.
   virtual bool expects(std::exception_ptr const&) const { return false; }
-  /// What is wrong, if anything, with a body that has come to its end.
+  /// Describes the fault of a body that returned; empty if there is none.
   virtual std::string returned() const { return {}; }
-  /// Should it end cancelled?
+  /// Returns true if the body may end cancelled.
   virtual bool cancelled() const { return false; }
 
   fibers::detail::task_state& main() const noexcept { return *main_; }
@@ -64,21 +64,21 @@ class trial : private fibers::detail::loop_watch, private fibers::detail::memory
   std::size_t const most_points_;
   std::size_t points_ = 0;
   fibers::detail::task_state* main_ = nullptr;
-  bool running_ = false;  // the body is
+  bool running_ = false;  // is the body running?
   boost::source_location latest_place_ = {};
-  std::string wrong_ = {};  // the first thing that is
+  std::string wrong_ = {};  // the first fault
   long blocks_left_ = 0;
 };
 
-/// Plays a trial made by `make`. Memory that was not given back counts as wrong if it happens twice: the first time
-/// something may have grown that lives on, outside of the body.
+/// Plays a trial made by `make`. Memory that was not released is a fault if it happens twice: the first time an object
+/// outside of the body may have grown.
 std::string play(std::unique_ptr<trial>& latest, std::function<std::unique_ptr<trial>()> const& make,
                  std::function<void()> const& body);
 
 /// "load() at cache.cpp:12, in task 'main'"
 std::string describe_point(fibers::detail::task_state& task, boost::source_location const& place);
 
-/// Asks the leak sanitizer, if the program is built with it: once after many runs, since that takes long.
+/// Runs the leak sanitizer's check, if the program is built with it: once after many runs, since it takes long.
 void check_for_leaks(char const* function);
 
 /// Throws invalid_state_error inside of a task.

@@ -33,7 +33,7 @@ bool cancel_state::leave(cancel_scope& scope) noexcept {
   changed(scope.requested ? lower(frame) : 0);
   auto others = frame.count;
   for (auto const* outer = scope.outer; outer != nullptr; outer = outer->outer) {
-    if (outer->unwinding < scope.unwinding) others -= outer->pending;  // held back for as long as this scope lasts
+    if (outer->unwinding < scope.unwinding) others -= outer->pending;  // not deliverable before this scope is left
   }
   return others <= scope.level;
 }
@@ -47,7 +47,7 @@ void cancel_state::post(cancel_scope& scope, cancelled_error&& error, bool by_it
   scope.requested = true;
   bool const first = scope.pending++ == 0;
   scope.by_itself = by_itself || (scope.by_itself && !first);
-  // The error of a wait that was withdrawn stands, and so does the one with which the task has ended.
+  // The error of a withdrawn wait, or of the task's outcome, is not replaced.
   if ((first || !frame.reserved) && !frame.ended) scope.error = std::move(error);
   changed(+1);
 }
@@ -113,7 +113,7 @@ unsigned cancel_state::uncancel() noexcept {
   return count();
 }
 
-// At 0 nothing is pending any more; else what is left are requests that were delivered, as far as there were such.
+// Keeps pending_all <= count: at 0 no request is pending, and delivered requests are the last to be dropped.
 int cancel_state::lower(cancel_frame& frame) noexcept {
   if (frame.count == 0) return 0;
   --frame.count;
@@ -147,7 +147,7 @@ void cancel_state::open(cancel_frame& shield, unsigned unwinding) noexcept {
 void cancel_state::close(cancel_frame& shield) noexcept {
   if (shield.has_token) forget_token(shield);
   innermost_ = shield.outer_frame;
-  // Requests that are still counted there were made by scopes that are gone; no other party knew this frame.
+  // The remaining count is of scopes that were left; no other party knew this frame.
   changed(-static_cast<int>(shield.count));
 }
 

@@ -15,14 +15,14 @@ namespace fibers::detail {
 constinit thread_local loop* loop::current_ = nullptr;
 
 namespace {
-// Numbers of tasks are handed out to loops by the block, so that a spawn shares nothing with other threads.
+// Loops take task numbers by the block, so that a spawn shares no state with other threads.
 constexpr std::uint64_t ids_per_block = 1024;
 constinit std::atomic<std::uint64_t> ids_given_out = 0;
 
 constinit thread_local parker_source* newest_source = nullptr;
 constinit std::atomic<parker_source::function> source_of_program = nullptr;
 
-// Is this a function of the program itself, and not of a shared library?
+// Returns false for a function of a shared library.
 bool is_of_program(void const* function) noexcept {
   Dl_info there = {}, program = {};
   auto const* const headers = reinterpret_cast<void const*>(::getauxval(AT_PHDR));
@@ -39,7 +39,7 @@ loop::loop(std::unique_ptr<parker> chosen, std::shared_ptr<unhandled_exception_h
 }
 
 loop::~loop() {
-  // If no other loop took a block since, the numbers that were not used are the next loop's.
+  // If no other loop has taken a block since, the next loop gets the unused numbers.
   auto expected = last_id_;
   ids_given_out.compare_exchange_strong(expected, next_id_);
   current_ = found_;
@@ -91,7 +91,7 @@ std::string loop::describe_tasks() {
   return text;
 }
 
-// --- for rooms that consist of headers ---
+// --- for header-only components ---
 
 parker* chosen_parker(boost::source_location const& place) {
   if (auto* const here = loop::current()) return here->chosen_parker();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// Who looks on while a loop runs, or decides in its place: the test kit. Without any, a loop looks at an empty list.
+// The test kit's observers of a loop, and its source of scheduling decisions. Without them a loop checks an empty list.
 
 #include <boost/assert/source_location.hpp>
 #include <boost/intrusive/list_hook.hpp>
@@ -12,29 +12,29 @@ namespace fibers::detail {
 class loop;
 class task_state;
 
-/// All on the loop's own thread. It lives as long as it is on the loop's list.
+/// Called on the loop's own thread. It must outlive its place in the loop's list.
 class loop_watch : public boost::intrusive::list_base_hook<> {
  public:
-  /// The running task will now look for a request, and may then suspend. May make one.
+  /// The running task is at a cancellation point, before pending requests are delivered. May request a cancellation.
   virtual void at_point(task_state&, boost::source_location const&) {}
 
-  /// No task is ready: the loop is about to sleep, or to move its clock. Returns true if a task is ready now.
+  /// No task is ready; the loop will park, or its clock move. Returns true if it has made a task ready.
   virtual bool at_rest(loop&) { return false; }
 
-  /// Main has ended; what is left will be cancelled.
+  /// Main has ended; the remaining tasks are cancelled next.
   virtual void main_ended(loop&) {}
 
-  /// All have ended.
+  /// All tasks have ended.
   virtual void ended(loop&) {}
 
  protected:
   ~loop_watch() = default;
 };
 
-/// Asked, before each step, which comes next.
+/// Decides, before each step, which task or timer comes next.
 class step_chooser {
  public:
-  /// Of so many, at least two: first those tasks that are ready, then the timers that are due, each in the usual order.
+  /// Returns the index of one of at least 2 steps: the ready tasks, then the due timers, each in the usual order.
   virtual std::size_t choose(std::size_t count) = 0;
 
  protected:

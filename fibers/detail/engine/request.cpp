@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// A request is forwarded along what tasks wait for, depth first, and in a loop, since a chain may be of any length: the
-// way back is kept in the waits along it. One round asks each task once. A task that was asked before, on another way,
-// has accepted the request. A task on the way that is being walked has not yet: it is skipped, and a task that waits
-// for such tasks only has its wait withdrawn, so that a request gets out of a cycle, too. A work list (breadth first)
-// would not do: whether a task has accepted is known only after all that it waits for were asked.
+// A request is forwarded to the awaited tasks depth first, and iteratively, since a chain may be of any length: the
+// waits along the path store the way back. One round asks each task once. A task asked before, on another path, has
+// accepted the request. A task on the current path has not: it is skipped, and a task that waits only for such tasks
+// has its wait withdrawn, so that a request gets out of a cycle, too. Breadth first does not work: a task's answer is
+// known only after all tasks that it awaits were asked.
 
 #include <atomic>
 #include <fibers/detail/engine/request.hpp>
@@ -33,7 +33,7 @@ reply ask(task_state& task, cancel_scope& scope, cancelled_error&& error, cancel
     auto& requests = task.cancels();
     if (std::exchange(requests.round, round.number()) == round.number()) return reply::asked_before;
     requests.post(scope, std::move(error), here != nullptr && here->running() == &task);
-    // Under the lock, since the loop is there as long as the task has not ended.
+    // Under the lock, since the loop lives as long as the task has not ended.
     if (&task.loop() != here) task.loop().post(task, inbox_entry::requested);
     has_tokens = requests.has_tokens();
   }
@@ -41,7 +41,7 @@ reply ask(task_state& task, cancel_scope& scope, cancelled_error&& error, cancel
   return reply::accepted;
 }
 
-// Ends the task's wait, unless it has ended: the task will throw the pending request. `guard` is the task's lock.
+// Ends the task's wait, unless another party has claimed it: the task will throw the request. `guard` is its lock.
 void withdraw(task_state& task, std::unique_lock<spinlock>& guard) noexcept {
   auto& w = *task.waiter();
   if (!w.try_claim(claim::cancelled)) return;
@@ -51,7 +51,7 @@ void withdraw(task_state& task, std::unique_lock<spinlock>& guard) noexcept {
   task.loop().make_ready(task);
 }
 
-// Decides about what is pending. Returns the tasks to which it is to be forwarded, or null.
+// Serves pending requests. Returns the tasks to which the request must be forwarded, or null.
 awaited_tasks* serve(task_state& task) noexcept {
   if (task.stage() != stage::suspended) return nullptr;
   auto& w = *task.waiter();
@@ -67,7 +67,7 @@ awaited_tasks* serve(task_state& task) noexcept {
     return nullptr;
   }
 
-  if (w.claimed() != claim::none) return nullptr;  // what it waited for has come
+  if (w.claimed() != claim::none) return nullptr;  // the wait has completed
   auto* const awaited = w.awaited();
   awaited->deliveries_before = requests.deliveries();
   awaited->error = requests.deliver(w.unwinding());
@@ -83,7 +83,7 @@ bool is_on_path(task_state const& task) noexcept {
          task.waiter()->awaited()->on_path;
 }
 
-// Asks one more of the tasks; null: there are no more that concern this thread.
+// Asks the next tasks, up to one that must be served on this thread, and returns it. Null: there is none left.
 task_state* ask_next(awaited_tasks& awaited, cancel_round const& round) noexcept {
   while (awaited.next < awaited.tasks.size()) {
     auto& task = *awaited.tasks[awaited.next++];
@@ -103,7 +103,7 @@ awaited_tasks* leave(awaited_tasks& awaited) noexcept {
     awaited.forwarded = true;
     return awaited.back;
   }
-  // No task accepted it, so it stays here. Either all have just ended, and so has the wait; or they wait for this task.
+  // No task accepted the request, so it stays here. Either all tasks and the wait have ended, or they await this task.
   auto& task = *awaited.sleeper;
   std::unique_lock guard(task.lock());
   task.cancels().restore(awaited.deliveries_before);

@@ -30,7 +30,7 @@ void scheduler::work(void* self) noexcept {
   auto& me = *static_cast<worker_pool::worker*>(self);
   auto& loop = static_cast<scheduler&>(*current_);
 
-  // Stacks are aligned alike, so what is at their tops would crowd the same few sets of the cache: shift it.
+  // Cache colouring: stacks are aligned alike, so their tops would compete for the same few cache sets.
   constexpr unsigned colours = 16, cache_line = 64;
   auto* const shade = alloca(1 + cache_line * (loop.colour_++ % colours));
   asm volatile("" : : "r"(shade));
@@ -41,7 +41,7 @@ void scheduler::work(void* self) noexcept {
     task.control_at_spawn_.load();
     loop.end(task, task.run());
     if (--loop.budget_ > 0 && !loop.ready_.empty() && loop.ready_.first()->stage() == stage::created) {
-      loop.is_next(loop.ready_.pop());  // it needs a stack, and here is one
+      loop.is_next(loop.ready_.pop());  // a created task needs a stack: it gets this one
       continue;
     }
     context& target = loop.next();
@@ -51,12 +51,12 @@ void scheduler::work(void* self) noexcept {
 }
 
 void scheduler::end(task_state& task, ending how) noexcept {
-  // If nobody can ask for the value, it goes while the task still runs: it may hold a task<>, and so suspend.
+  // Without a handle the value is destroyed while the task still runs: it may hold a task<>, whose destructor suspends.
   if (how == ending::returned && task.owners_.count() == 1) task.drop_value();
 
   std::unique_lock guard(task.lock());
   if (how == ending::returned && task.cancels().cancelled_itself()) {
-    // What a body returns is its result, whatever others have requested meanwhile; but not what it has itself.
+    // A returned value wins over a pending cancellation by others, but not over one by the task itself.
     task.cancels().end_with(task.cancels().deliver());
     how = ending::cancelled;
     guard.unlock();
@@ -71,7 +71,7 @@ void scheduler::end(task_state& task, ending how) noexcept {
   if (task.parent() != nullptr) task.parent()->child_ended(task);
   if (task.awaited_by_loop_) --awaited_;
   tasks_.erase(tasks_.iterator_to(task));
-  running_ = nullptr;  // what may go with the task, and a hook that is told of it, must not suspend it any more
+  running_ = nullptr;  // destructors and the hook, which the release may call, must not suspend the task any more
   intrusive_ptr_release(&task);
 }
 
@@ -86,16 +86,16 @@ bool scheduler::run() {
       budget_ = 1 + (chooser_ == nullptr ? switches_per_turn : 1);
       context& target = next();
       if (&target != &loop_) switch_.switch_to(loop_, target);
-      if (!ready_.empty() && chosen_parker_ != nullptr) chosen_parker_->poll();  // else it will soon be asked to park
+      if (!ready_.empty() && chosen_parker_ != nullptr) chosen_parker_->poll();  // an idle loop parks instead
     } else if (awaited_ > 0 && !sleep()) {
       return false;
     }
   }
-  look_around();  // for the callbacks of those that ended last
+  look_around();  // for the callbacks of the tasks that ended last
   return true;
 }
 
-// What has happened outside of the running tasks.
+// Polls the inbox and the timers, trims stacks, and calls callbacks.
 void scheduler::look_around() {
   if (starved_) fail_starved();
   if (!inbox_.empty()) {
@@ -111,7 +111,7 @@ void scheduler::look_around() {
   while (!callbacks_.empty()) call_back_first();
 }
 
-// Fires timers, or brings a ready task forward, as the chooser wants.
+// Fires timers until the chooser chooses a ready task, which comes first then.
 void scheduler::choose_step() {
   for (;;) {
     auto const ready = ready_.size(), due = timers_.count_due(clock::now());
@@ -125,7 +125,7 @@ void scheduler::choose_step() {
   }
 }
 
-// Until something happens. False: nothing can.
+// Parks until an event. Returns false in a deadlock.
 bool scheduler::sleep() {
   bool woken = false;
   for (auto& watch : watches_) woken |= watch.at_rest(*this);
@@ -135,7 +135,7 @@ bool scheduler::sleep() {
   return true;
 }
 
-// Time jumps, unless something outside is under way, which time must not overtake.
+// Time jumps to the next timer, unless an outside operation is under way, which virtual time must not overtake.
 bool scheduler::sleep_in_virtual_time() {
   bool const busy = outside_work_ > 0 || (chosen_parker_ != nullptr && chosen_parker_->busy());
   if (!ready_.empty() || !inbox_.empty()) return true;
@@ -150,7 +150,7 @@ bool scheduler::sleep_in_virtual_time() {
   return true;
 }
 
-// The task that is to run next has no stack.
+// Fails the first ready task, for which there is no stack.
 void scheduler::fail_starved() noexcept {
   starved_ = false;
   task_state& task = ready_.pop();
@@ -171,7 +171,7 @@ void scheduler::call_back_first() {
   callback->drop();
 }
 
-// For a signal handler: reads what no other thread changes while this one runs the task.
+// Async-signal-safe: reads only members that no other thread changes while this one runs the task.
 void scheduler::describe_running(char* buffer, std::size_t size) noexcept {
   auto const* const loop = current();
   auto const* const task = loop != nullptr ? loop->running() : nullptr;
@@ -193,7 +193,7 @@ void scheduler::abandon(std::exception_ptr const& error) noexcept {
   while (!tasks_.empty()) {
     auto& task = tasks_.front();
     if (task.stage() == stage::suspended && task.waiter()->try_claim(claim::closed)) {
-      task.waiter()->withdraw();  // what it waits for may live on
+      task.waiter()->withdraw();  // the awaited object may outlive the loop
     }
     task.failure_ = error;
     task.looked_at();  // run() throws it

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// Which task runs next. A task that stops hands over to the next one directly; the loop itself, on the thread's own
-// stack, has its turn when nobody is ready, and every so many switches, to look at the clock and at what other threads
-// want.
+// Which task runs next. A task that suspends switches to the next one directly. The loop itself, on the thread's own
+// stack, has its turn when no task is ready, and after every 64 switches; it then polls timers and the inbox.
 //
-// A worker (see worker_pool) whose task has ended runs the next created task at once, without a switch; if the next
-// task was suspended, the worker becomes idle.
+// Stacks belong to workers: fibers that run one task after the other. A task gets a worker when it first runs. A worker
+// whose task has ended runs the next task at once if that is a created one; otherwise it is idle until it is needed, in
+// LIFO order.
 
 #include <cstdint>
 #include <fibers/clock.hpp>
@@ -23,7 +23,7 @@ namespace fibers::detail {
 class scheduler final : public loop {
  public:
   struct settings {
-    std::unique_ptr<parker> how_to_sleep = {};  // null: as a thread does
+    std::unique_ptr<parker> how_to_sleep = {};  // null: the loop parks its thread
     bool virtual_time = false;
     std::size_t stack_size = 0;
     std::shared_ptr<unhandled_exception_hook const> on_unhandled = {};
@@ -31,37 +31,38 @@ class scheduler final : public loop {
 
   explicit scheduler(settings s);
 
-  /// The one that runs this task.
+  /// The task's scheduler.
   static scheduler& of(task_state const& task) noexcept { return static_cast<scheduler&>(task.loop()); }
-  /// The one that this thread runs: found at once, also after a switch, as context_switch::thread_ is.
+  /// This thread's scheduler, by one load, also after a switch. Precondition: the thread runs one.
   static scheduler& here() noexcept { return static_cast<scheduler&>(*current_); }
 
-  /// run() goes on until this task has ended.
+  /// run() returns only after this task has ended.
   void await(task_state& task) noexcept {
     task.awaited_by_loop_ = true;
     ++awaited_;
   }
 
-  /// Runs tasks until all that are awaited have ended. False: nothing can ever run again.
+  /// Runs tasks until all awaited tasks have ended. Returns false in a deadlock, or after give_up().
   bool run();
 
-  /// Stops the running task, which is suspended or ready already, until it has its turn again. For the door.
+  /// Switches from the running task, which is already suspended or ready, to the next; returns when it runs again. For
+  /// suspend() and yields.
   void hand_over(task_state& task) noexcept {
     context& target = next();
     if (&target != &task.context_) switch_.switch_to(task.context_, target);
     task.change(stage::ready, stage::running);
   }
 
-  /// How many exceptions are unwinding the running task's stack.
+  /// The number of exceptions that unwind the running task's stack.
   unsigned unwinding() const noexcept { return switch_.uncaught_exceptions(); }
 
-  /// Ends what is left, as failed with this error, without running it: its stacks are never unwound.
+  /// Ends the remaining tasks as failed with this error, without running them: their stacks are never unwound.
   void abandon(std::exception_ptr const& error) noexcept;
 
  private:
   static constexpr int switches_per_turn = 64;
 
-  // That of the task that is to run, which is running_ from now on; or that of the loop.
+  // The context of the next task, which becomes running_, or of the loop.
   context& next() noexcept {
     if (--budget_ > 0 && !ready_.empty()) [[likely]] {
       task_state& task = *ready_.first();

@@ -18,7 +18,7 @@ namespace fibers::detail {
 namespace {
 constexpr int signal_limit = 65;  // signals are numbered 1 to 64
 
-// Who watches which signal. Handlers that are under way are counted, and a watch that ends waits for them.
+// The watch of each signal. Running handlers are counted, and a watch that ends waits for them.
 constinit std::array<std::atomic<signal_watch*>, signal_limit> watches = {};
 constinit std::atomic<int> handlers = 0;
 
@@ -52,7 +52,7 @@ signal_watch::signal_watch(std::vector<int> const& signals, class loop& loop, ta
       refuse(signal);
     }
   }
-  if (caught_.load() != 0) put_back();  // the first one came while the handlers of others were still to be set
+  if (caught_.load() != 0) put_back();  // a signal arrived before the handlers of all others were set
   loop_.on_ring([this] { cancel_main(); });
 }
 
@@ -64,10 +64,10 @@ void signal_watch::main_ended() noexcept {
   auto const signal = caught_.exchange(0);
   if (signal == 0 || has_reached_main()) return;
   has_cancelled_ = 0;
-  ::kill(::getpid(), signal);  // whichever thread takes it
+  ::kill(::getpid(), signal);  // any thread may receive it
 }
 
-// Main may have ended before it was asked, or may have returned before it came to a suspension point.
+// Main may have ended before the request, or may have returned before it reached a cancellation point.
 bool signal_watch::has_reached_main() noexcept {
   if (has_cancelled_ == 0) return false;
   std::scoped_lock const guard(main_.lock());
@@ -75,7 +75,7 @@ bool signal_watch::has_reached_main() noexcept {
   return from_outside.pending == 0 || from_outside.error.origin().via != cancel_origin::kind::signal;
 }
 
-// Whatever the program has set itself meanwhile stays.
+// Keeps handlers that the program itself has set meanwhile.
 void signal_watch::put_back() noexcept {
   for (std::size_t i = 0; i < old_.size(); ++i) {
     struct sigaction now = {};
@@ -95,7 +95,7 @@ void signal_watch::stop() noexcept {
     auto* self = this;
     watch_of(signal).compare_exchange_strong(self, nullptr);
   }
-  wait_for_handlers();  // one may just have begun, and have found this watch
+  wait_for_handlers();  // a handler may have started meanwhile and found this watch
 }
 
 void signal_watch::handle(int signal) noexcept {
@@ -109,11 +109,11 @@ void signal_watch::handle(int signal) noexcept {
     if (noted) watch->loop_.ring();
   }
   handlers.fetch_sub(1);
-  if (!noted) raise_again(signal);  // its watch has caught another one, or has ended since the signal came
+  if (!noted) raise_again(signal);  // the watch has caught another signal, or has ended since this one arrived
   errno = error;
 }
 
-// For one that this handler has got, though another handler is set again.
+// For a signal that this handler has received although another handler is already restored.
 void signal_watch::raise_again(int signal) noexcept {
   struct sigaction now = {};
   if (::sigaction(signal, nullptr, &now) == 0 && now.sa_handler != &handle) ::kill(::getpid(), signal);

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// The first of some signals cancels the main task of a loop.
+// The first of several signals cancels the main task of a loop.
 //
-// A signal may come on any thread and at any instruction, so its handler only notes it, puts the old handlers back, and
-// rings the loop, which does the rest. One loop at a time may watch a signal. No signal is lost: one that does not
-// cancel main, for whatever reason, is raised again with the old handlers.
+// A signal may arrive on any thread and at any instruction. Its handler only records it, restores the old handlers, and
+// rings the loop, which does the rest. One loop at a time may watch a signal. No signal is lost: a signal that does not
+// cancel main, for any reason, is raised again with the old handlers.
 
 #include <csignal>
 #include <vector>
@@ -16,15 +16,14 @@ namespace fibers::detail {
 
 class signal_watch {
  public:
-  /// Throws std::invalid_argument for what is no signal or cannot be caught, invalid_state_error if another loop
-  /// watches one of them.
+  /// Throws std::invalid_argument for a signal that does not exist or cannot be caught, invalid_state_error if another
+  /// loop watches one of them.
   signal_watch(std::vector<int> const& signals, class loop& loop, task_state& main);
   ~signal_watch();
   signal_watch(signal_watch const&) = delete;
   signal_watch& operator=(signal_watch const&) = delete;
 
-  /// From now on each signal does what it did before. One that came before, but
-  /// did not reach main, does so now.
+  /// Restores the previous action of each signal. A signal that was caught but did not cancel main is raised again.
   void main_ended() noexcept;
 
   /// The signal that has cancelled main; 0: none has.

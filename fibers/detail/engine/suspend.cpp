@@ -32,8 +32,8 @@ void yield(task_state& task, scheduler& loop) {
   loop.hand_over(task);
 }
 
-// Through a turn of the loop, which polls timers, signals and the inbox, though this task may be the only one that is
-// ready. A cancellation point of its own: what is requested meanwhile is delivered here.
+// Yields through a turn of the loop, which polls timers, signals and the inbox even if no other task is ready. A
+// cancellation point of its own: requests that arrive meanwhile are delivered here.
 void yield_through_loop(task_state& task, boost::source_location const& place) {
   auto& loop = scheduler::here();
   loop.end_turn();
@@ -42,8 +42,8 @@ void yield_through_loop(task_state& task, boost::source_location const& place) {
   throw_deliverable(task);
 }
 
-// The rare part of enter(). As one tail call it keeps what it needs out of the fast path: an uncontended mutex is
-// locked and unlocked in 110 instructions, with its part of the yields; without them in 106.
+// The slow path of enter(), as one tail call, so that the fast path saves no registers. Locking and unlocking an
+// uncontended mutex takes 110 instructions including its part of the yields, and 106 without them.
 [[gnu::noinline, gnu::cold]] task_state& enter_slowly(task_state& task, boost::source_location const& place,
                                                       bool yields) {
   if (!scheduler::here().watches().empty()) tell_watches(task, place);
@@ -136,7 +136,7 @@ void yield_now(boost::source_location const& place) {
   auto& task = this_task_state(place);
   enter_fast(task, place, false);  // used as returned, the task would take two more registers
   yield(task, scheduler::here());
-  throw_deliverable(task);  // a yield waits for nothing, so no result can be lost
+  throw_deliverable(task);  // a yield has no result that could be lost
 }
 
 void wake(waiter& w) noexcept {

@@ -75,7 +75,7 @@ callback_list task_state::finish(enum ending how) noexcept {
   return callbacks;
 }
 
-// --- observers of the end ---
+// --- observers and callbacks ---
 
 bool task_state::observed() noexcept {
   std::scoped_lock const guard(lock_);
@@ -103,7 +103,7 @@ bool task_state::add_callback(done_callback& callback) {
 
 void task_state::remove_callback(done_callback& callback) noexcept {
   std::scoped_lock const guard(lock_);
-  if (!finished()) extras_->callbacks.remove(callback);  // else its loop has it, and passes it over
+  if (!finished()) extras_->callbacks.remove(callback);  // otherwise the loop owns it, and skips it
 }
 
 // --- the outcome ---
@@ -118,7 +118,7 @@ void task_state::throw_ending() {
   std::rethrow_exception(failure_);
 }
 
-// --- what few tasks have ---
+// --- extras ---
 
 task_state::extras& task_state::extra() {
   if (extras_ == nullptr) extras_ = std::make_unique<extras>();

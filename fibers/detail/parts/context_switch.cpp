@@ -32,13 +32,13 @@ void context_switch::create(context& made, stack memory, void (*function)(void*)
 #endif
 }
 
-// The lowest frame of each fiber. It first goes back to create(), having read what that keeps on its stack.
+// The lowest frame of each fiber. It copies its argument from create()'s stack and jumps back to create().
 void context_switch::begin(boost::context::detail::transfer_t creator) noexcept {
   auto const first = *static_cast<beginning*>(creator.data);
   arrive(boost::context::detail::jump_fcontext(creator.fctx, nullptr).fctx, nullptr);
   *thread_.exceptions = {};
   first.function(first.argument);
-  std::abort();  // it never returns
+  std::abort();  // not reached: the function never returns
 }
 
 void context_switch::forget(context& fiber) noexcept {

@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// The only room that knows Boost.Context: a stack, a switch, and the state of C++ exceptions.
+// The only component that knows Boost.Context: a stack, a switch, and the C++ exception state.
 //
-// Each fiber has its own state of exceptions: which ones are being handled, innermost first, and how many are in
-// flight. The C++ runtime keeps it per thread, in two words. They are saved when a fiber is left and put back when it
-// goes on; a new fiber starts with none. So `throw;` after a suspension in a handler throws what that fiber caught, and
-// uncaught_exceptions() counts that fiber's. Fibers never change thread, so where the words are is asked once a loop.
+// Each fiber has its own exception state: the exceptions being handled, innermost first, and the number in flight. The
+// C++ runtime keeps it per thread, in two words. A switch saves them, and restores them when the fiber resumes; a new
+// fiber starts with none. `throw;` after a suspension in a handler therefore rethrows that fiber's exception, and
+// uncaught_exceptions() counts that fiber's. Fibers never change thread: the words' address is looked up once per loop.
 //
 // Each fiber has its own floating_point_control, too. A library that changes the rounding mode around a call must not
 // change it for other tasks when that call suspends. Boost.Context's jump saves and loads the two registers on x86-64,
 // and switch_to() does it elsewhere. Measured with two fibers on x86-64: 5.9 ns a switch, of which the two registers
-// take 1.7 ns (a switch of the same kind without them takes 4.2 ns).
+// take 1.7 ns (the same switch without them takes 4.2 ns).
 //
-// A fiber here never ends, and is never unwound from outside: one that has nothing left to do is gone on with to do
-// something else, or forgotten, which is allowed when its frames hold nothing that must be destroyed.
+// A fiber never ends, and is never unwound from outside. A fiber without work is resumed with other work, or forgotten.
+// Precondition of forget(): its frames hold nothing that must be destroyed.
 //
-// This uses Boost.Context's two primitives, make_fcontext and jump_fcontext, and not the class on top of them. That
-// class unwinds fibers, which we never want; from Boost 1.88 on it saves exceptions too, up to 1.91 with faults; and it
-// calls the jump in a way that costs more than the jump itself (see jump below).
+// This uses Boost.Context's two primitives, make_fcontext and jump_fcontext, and not the class on top of them. The
+// class unwinds fibers, which we never want. From Boost 1.88 on it saves exceptions too, up to 1.91 with bugs. Its call
+// of the jump costs more than the jump itself (see jump below).
 //
 // CET is not supported: a fiber has no shadow stack of its own, and the instruction at which a fiber resumes is not
 // marked as a branch target. The library is therefore built with -fcf-protection=none. The loader enables shadow stacks
@@ -44,20 +44,20 @@ struct exception_state {  // as the C++ ABI lays it out
   unsigned int uncaught = 0;
 };
 
-/// One per loop; knows the switch that is under way.
+/// One per loop.
 class context_switch {
  public:
   context_switch() noexcept;
 
-  /// How many exceptions are unwinding the running fiber's stack, as std::uncaught_exceptions().
+  /// The number of exceptions that unwind the running fiber's stack, as std::uncaught_exceptions().
   static unsigned uncaught_exceptions() noexcept { return thread_.exceptions->uncaught; }
 
-  /// Stops the running fiber, leaves in `self` how to go on with it, and goes on with `target`.
+  /// Suspends the running fiber, stores its state in `self`, and resumes `target`.
   ///
-  /// Inlined, as its callers should be: the processor predicts the target of a return from the latest call, and after a
-  /// switch that call was made by another fiber.
+  /// Inlined, as its callers should be: a processor predicts a return from the latest call, which after a switch was
+  /// another fiber's.
   [[gnu::always_inline]] static void switch_to(context& self, context& target) noexcept {
-    // Word by word, as they are written: one load of both would have to wait until both writes have left the processor.
+    // Word by word, as they are written: one load of both would stall on store forwarding.
     auto* const caught = thread_.exceptions->caught;
     auto const uncaught = thread_.exceptions->uncaught;
     thread_.left = &self;
@@ -74,31 +74,30 @@ class context_switch {
     thread_.exceptions->uncaught = uncaught;
   }
 
-  /// Makes a fiber that calls function(argument) on this stack once it is switched to. The function never returns.
+  /// Creates a fiber that calls function(argument) on this stack when it is first resumed. The function never returns.
   static void create(context& made, stack memory, void (*function)(void*), void* argument) noexcept;
 
-  /// Says that `next` is likely to be switched to soon: fetches the top of its stack. (10,000 fibers, whose stacks are
-  /// in no near cache: 28 ns a switch instead of 55.)
+  /// Prefetches the top of the stack of `next`, which is likely to be resumed soon. (10,000 fibers, whose stacks are in
+  /// no near cache: 28 ns a switch instead of 55.)
   static void prefetch(context const& next) noexcept {
-    auto const top = reinterpret_cast<std::uintptr_t>(next.stopped_at_);  // null for one that has not begun
+    auto const top = reinterpret_cast<std::uintptr_t>(next.stopped_at_);  // null before the fiber has started
     __builtin_prefetch(reinterpret_cast<void const*>(top));
     __builtin_prefetch(reinterpret_cast<void const*>(top + 64));
   }
 
-  /// The fiber will not be gone on with; its stack may be used anew.
+  /// The fiber is never resumed again; its stack may be reused.
   static void forget(context& fiber) noexcept;
 
  private:
-  // Resumes a fiber. Returns when this one is resumed, with the place where the resuming fiber has stopped.
+  // Resumes a fiber. Returns when this fiber is resumed, with the point at which the resuming fiber was suspended.
   //
-  // jump_fcontext is entered by a call and leaves by a jump, on another stack. The processor, which keeps a stack of
-  // its own of calls to return from, is one call off after that, and mispredicts every return from then on. So here the
-  // return address is pushed by hand and the function is jumped to: then calls and returns match again, and between
-  // fibers that wait in the same place every return is predicted rightly. (With 1,000 of them that is 10 ns a switch
-  // instead of 20.)
+  // jump_fcontext is entered by a call and leaves by a jump, on another stack. The processor's return stack buffer is
+  // one call off after that, and mispredicts every return from then on. This function therefore pushes the return
+  // address itself and jumps to jump_fcontext: calls and returns match again, and between fibers that wait at the same
+  // call site every return is predicted correctly. (1,000 fibers: 10 ns a switch instead of 20.)
   //
-  // A profiler or a debugger may unwind the stack from any instruction of this. The address of the frame makes the
-  // compiler keep a base pointer, so the unwind information finds the frame wherever the stack pointer is. Inside of
+  // A profiler or a debugger may unwind the stack from any instruction of this function. The address of the frame makes
+  // the compiler keep a base pointer, so the unwind information finds the frame wherever the stack pointer is. Inside
   // Boost.Context's jump, which has no unwind information, a walk ends.
   [[gnu::always_inline]] static void* jump(void* target) noexcept {
 #if defined(__x86_64__) && defined(__LP64__)
@@ -106,7 +105,7 @@ class context_switch {
     asm volatile("" : : "r"(__builtin_frame_address(0)));
     asm volatile(
         "movq %%rsp, %%r12\n\t"        // not rbx: clang keeps the frame's base there, and does not save it
-        "leaq -128(%%rsp), %%rsp\n\t"  // what lies there may be in use
+        "leaq -128(%%rsp), %%rsp\n\t"  // the red zone may be in use
         "andq $-16, %%rsp\n\t"
         "leaq 1f(%%rip), %%rax\n\t"
         "pushq %%rax\n\t"
@@ -123,8 +122,8 @@ class context_switch {
 #endif
   }
 
-  // The sanitizers are told of a switch on both sides of it. leave() must be a part of its caller: they count entries
-  // to and exits from functions per fiber.
+  // Sanitizers are notified on both sides of a switch. leave() must be inlined: they count function entries and exits
+  // per fiber.
   [[gnu::always_inline]] static void* leave([[maybe_unused]] context& self, [[maybe_unused]] context& target) noexcept {
     void* token = nullptr;
 #if defined(FIBERS_ADDRESS_SANITIZER)
@@ -151,8 +150,8 @@ class context_switch {
   };
   [[noreturn]] static void begin(boost::context::detail::transfer_t from) noexcept;
 
-  // Of the thread, and no members: after a switch these are found at once, while `this` is kept on the stack switched
-  // to, which may have to be fetched first. (1,000 fibers: 10.5 ns a switch instead of 12.)
+  // Thread-local, not members: after a switch `this` would have to be loaded from the new stack, which may not be
+  // cached. (1,000 fibers: 10.5 ns a switch instead of 12.)
   struct thread {
     exception_state* exceptions;
     context* left;  // while a switch is under way

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Linux: a futex, which a signal handler may wake, and which takes a deadline of the steady clock as it is.
+// Linux: a signal handler may wake a futex, and a futex takes a deadline of the steady clock without conversion.
 
 #include "futex.hpp"
 

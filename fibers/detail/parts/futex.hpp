@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// Threads that wait for a word in memory to change.
+// A thread waits for a word in memory to change.
 
 #include <cstdint>
 #include <fibers/clock.hpp>
@@ -9,8 +9,8 @@
 
 namespace fibers::detail {
 
-/// Sleeps until wake_one() or the deadline, unless the word has another value. May return early. A signal handler may
-/// call wake_one().
+/// Blocks until wake_one() or the deadline, unless the word has another value. May return early. wake_one() is
+/// async-signal-safe.
 void wait_on(atomic<std::uint32_t>& word, std::uint32_t value, time_point deadline) noexcept;
 void wake_one(atomic<std::uint32_t>& word) noexcept;
 

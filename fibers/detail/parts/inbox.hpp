@@ -1,19 +1,18 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// The only way from another thread into a loop.
+// The only entrance from another thread into a loop.
 //
 // A stack of entries: a poster pushes with one compare-exchange, the loop takes all at once and reads them oldest
-// first. A loop that is about to sleep and a poster must not miss each other:
+// first. A poster owes a parked loop an unpark(). No wake-up is lost between the two:
 //
-//   poster: push entry          ; is the loop asleep? -> wake its parker, which may have changed since: all of a loop's
-//                                 parkers live as long as it does
-//   loop:   say it is asleep    ; is an entry there?  -> do not sleep
+//   poster: push entry     ; asleep_? -> unpark its parker, which may have changed: a loop's parkers live as long as it
+//   loop:   set asleep_    ; is there an entry? -> do not park
 //
 // Both are sequentially consistent, so at least one of the two sees the other.
 //
-// The loop may read the entry, run the task to its end and be over, all before the poster is through. So posters are
-// counted, and a loop that is over waits for those that are still inside (a few instructions each).
+// The loop may read the entry, run the task to its end and be destroyed, all before post() returns. Posters are
+// therefore counted, and the destructor waits for those still inside (a few instructions each).
 
 #include <fibers/detail/parts/atomic.hpp>
 #include <fibers/detail/parts/inbox_entry.hpp>
@@ -30,8 +29,8 @@ class inbox {
   inbox& operator=(inbox const&) = delete;
   ~inbox() { close(); }
 
-  /// Any thread. True if the entry was not in the inbox before: the inbox's share in the task begins.
-  /// `share` is called then, before the loop can see the entry.
+  /// Thread-safe. If the entry was not in the inbox, the inbox becomes an owner of the task: `share` is called before
+  /// the loop can see the entry.
   template <class Share>
   void post(inbox_entry& entry, inbox_entry::note note, Share share) noexcept {
     posters_.fetch_add(1);
@@ -43,7 +42,7 @@ class inbox {
     posters_.fetch_sub(1);  // the last touch
   }
 
-  /// Any thread, and signal handlers: the loop has another look at what it watches.
+  /// Makes the loop poll once more. Thread-safe and async-signal-safe.
   void ring() noexcept {
     posters_.fetch_add(1);
     rung_.store(true);
@@ -53,12 +52,13 @@ class inbox {
 
   // --- the loop's own thread ---
 
-  /// Sleeps so from now on.
+  /// Replaces the parker.
   void use(parker& p) noexcept { parker_.store(&p); }
 
   bool empty() const noexcept { return newest_.load() == nullptr && !rung_.load(); }
 
-  /// Takes out everything: read(entry, notes) for each, oldest first. A note that comes meanwhile is a new entry.
+  /// Takes out all entries and calls read(entry, notes) for each, oldest first. A note that comes meanwhile is a new
+  /// entry.
   template <class Read>
   void drain(Read read) noexcept {
     rung_.store(false);
@@ -77,14 +77,14 @@ class inbox {
     }
   }
 
-  /// Sleeps until `deadline`, or until something is posted.
+  /// Parks until `deadline`, or until an entry is posted.
   void sleep(time_point deadline) {
     auto& parker = *parker_.load(std::memory_order_relaxed);
     asleep_.store(true);
     if (empty()) {
       parker.park(deadline);
     } else {
-      parker.poll();  // what it looks after must not starve because others post without pause
+      parker.poll();  // the parker's event sources must not starve while others post without pause
     }
     asleep_.store(false);
   }

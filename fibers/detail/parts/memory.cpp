@@ -8,7 +8,7 @@ constinit std::atomic<int> memory_watches = 0;
 
 namespace {
 
-constinit std::atomic<long> blocks = 0;  // allocated less released, while there was a watch
+constinit std::atomic<long> blocks = 0;  // allocated less released while a hook was installed
 constinit thread_local memory_watch* watch = nullptr;
 
 template <class... Alignment>

@@ -15,7 +15,7 @@ constexpr int patience = 100;
 #endif
 
 void spinlock::wait() noexcept {
-  // The owner needs nanoseconds, unless its thread was put aside by the system: then get out of its way.
+  // The owner needs nanoseconds, unless its thread was preempted: then yield the processor to it.
   do {
     for (int tries = 0; locked_.load(std::memory_order_relaxed); ++tries) {
       if (tries >= patience) yield();

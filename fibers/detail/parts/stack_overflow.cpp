@@ -20,17 +20,16 @@ namespace {
 
 constexpr std::size_t alternate_size = 64 * 1024;
 
-// Read by the handler: so they need no constructor, and the model keeps the loader from allocating them
-// at their first use.
+// The handler reads these, so they need no constructor; the model keeps the loader from allocating them at first use.
 #define FIBERS_READ_BY_HANDLER [[gnu::tls_model("initial-exec")]] constinit thread_local
 FIBERS_READ_BY_HANDLER overflow_watch* watches = nullptr;
 #undef FIBERS_READ_BY_HANDLER
 
-constinit thread_local std::byte* alternate = nullptr;  // the handler's stack, if it is ours
+constinit thread_local std::byte* alternate = nullptr;  // the handler's stack, if we allocated it
 
 struct watched_signal {
   int number;
-  bool installed;           // still true when the last watch has gone and a later handler, which may call ours, stays
+  bool installed;           // stays true after the last watch if a later handler, which may call ours, is installed
   struct sigaction before;  // written only while ours is not installed
 };
 
@@ -58,7 +57,7 @@ class message {  // snprintf may allocate
 
 }  // namespace
 
-// Everything below `on_fault` and it may call only what is safe in a signal handler.
+// on_fault() and all that it calls are async-signal-safe.
 struct fault_handler {
   static void on_fault(int number, siginfo_t* info, void* context) {
     bool const sent = info->si_code <= 0;  // by kill() or raise(): no instruction faulted
@@ -80,12 +79,12 @@ struct fault_handler {
     std::abort();
   }
 
-  // Does what would have been done without us.
+  // Forwards the signal to the previous action.
   static void pass_on(int number, siginfo_t* info, void* context, bool sent) {
     auto const& before = signals[number == signals[0].number ? 0 : 1].before;
     if (before.sa_handler == SIG_IGN && sent) return;
     if (before.sa_handler == SIG_DFL || before.sa_handler == SIG_IGN) {
-      ::signal(number, SIG_DFL);  // and let it fault again: a core then shows where it really was
+      ::signal(number, SIG_DFL);  // the instruction faults again, so that a core shows the real fault
       if (sent) ::raise(number);
       return;
     }
@@ -101,9 +100,9 @@ struct fault_handler {
     struct sigaction action {};
     ::sigaction(signal.number, nullptr, &action);
     bool const default_action = action.sa_handler == SIG_DFL || action.sa_handler == SIG_IGN;
-    if (signal.installed && !default_action) return;  // else faults might be passed on in a circle
+    if (signal.installed && !default_action) return;  // two handlers might otherwise forward to each other forever
     signal.before = action;
-    // The mask and SA_NODEFER stay those of the handler we may have to call.
+    // Keeps the mask and SA_NODEFER of the previous handler, which we may have to call.
     action.sa_sigaction = on_fault;
     action.sa_flags = (action.sa_flags & ~only_once) | SA_SIGINFO | SA_ONSTACK;
     signal.installed = ::sigaction(signal.number, &action, nullptr) == 0;
@@ -122,7 +121,7 @@ struct fault_handler {
 
 namespace {
 
-// A handler cannot run on the exhausted stack. An alternate stack that the program has set is kept.
+// A handler cannot run on the exhausted stack. An alternate stack that is already set is used as it is.
 void set_alternate_stack() {
   stack_t now{};
   ::sigaltstack(nullptr, &now);

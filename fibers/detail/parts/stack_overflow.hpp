@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// Turns the fault of a fiber that ran off its stack into a sentence and an abort. It is no exception:
-// the function it would be thrown from has no stack left to run on.
+// Turns a stack overflow of a fiber into a message and an abort. It cannot be an exception: the function that would
+// throw has no stack left.
 
 #include <cstddef>
 
@@ -14,12 +14,12 @@ namespace fibers::detail {
 //
 //     fibers: task 'parse' (spawned at parser.cpp:12) overflowed its 256 KiB stack; ...advice...
 //
-// and the process aborts. Every other fault goes to the handler that was there before. One for each loop,
-// made and destroyed on the loop's thread; several loops on one thread may end in any order.
+// and the process aborts. Every other fault is forwarded to the previous handler. One watch per loop, created and
+// destroyed on the loop's thread; several loops on one thread may end in any order.
 class overflow_watch {
  public:
-  // Writes who is running, as "task 'parse' (spawned at parser.cpp:12)", with a terminating zero. It is
-  // called in a signal handler with little stack (some 30 KiB): it may read, but not allocate or lock.
+  // Writes the running task's description, as "task 'parse' (spawned at parser.cpp:12)", with a terminating zero. It
+  // runs in a signal handler with some 30 KiB of stack: it may read, but not allocate or lock.
   using describe_function = void (*)(char* buffer, std::size_t size) noexcept;
 
   overflow_watch(stack_pool const&, describe_function);  // throws bad_alloc or system_error

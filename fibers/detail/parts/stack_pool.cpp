@@ -39,7 +39,7 @@ constexpr std::size_t usual_slab = 16 * 1024 * kibibyte;
 constexpr std::size_t smallest_guard = 64 * kibibyte;
 constexpr std::size_t most_chosen = 4096;  // in a round of trim(), so that sorting them takes less than a slice
 constexpr std::size_t most_at_once = 64;
-constexpr int advice_guard_install = 102;  // MADV_GUARD_INSTALL, younger than many headers
+constexpr int advice_guard_install = 102;  // MADV_GUARD_INSTALL, which older headers lack
 
 struct no_stack : std::bad_alloc {
   char const* what() const noexcept override {
@@ -72,8 +72,8 @@ std::byte* map(std::size_t size) noexcept {
   return memory == MAP_FAILED ? nullptr : static_cast<std::byte*>(memory);
 }
 
-// Some emulators accept any advice and do nothing. So the kernel is asked to write into a guarded page. (By
-// uname(), because Valgrind would itself read what is passed to many another call.)
+// Some emulators accept any advice without effect, so this makes the kernel write into a guarded page. (By uname(),
+// since Valgrind itself reads the arguments of many other calls.)
 bool light_guards_work() noexcept {
   auto* const page = map(page_size());
   if (page == nullptr) return false;
@@ -89,8 +89,8 @@ guard_kind chosen(guard_kind kind) noexcept {
   return best;
 }
 
-// Tells the sanitizers and Valgrind which memory is in use. A stack that is reused must
-// not keep what was said about the frames its last fiber never returned from.
+// Tells memory checkers which stacks are in use. A reused stack must not keep the marks of frames from which its last
+// fiber never returned.
 void tell_used([[maybe_unused]] std::byte* bottom, [[maybe_unused]] std::size_t size) noexcept {
 #ifdef FIBERS_ADDRESS_SANITIZER
   ASAN_UNPOISON_MEMORY_REGION(bottom, size);
@@ -153,7 +153,7 @@ void stack_pool::begin_trim() noexcept {
   given_back_ = std::min(given_back_, low_water_);
   chosen_ = given_back_ + std::min((low_water_ - given_back_ + 1) / 2, most_chosen);
   auto const at = [this](std::size_t index) { return idle_.begin() + static_cast<std::ptrdiff_t>(index); };
-  std::sort(at(given_back_), at(chosen_));  // so that neighbours are given back by one call
+  std::sort(at(given_back_), at(chosen_));  // one call then releases neighbours together
   low_water_ = idle_.size();
 }
 
@@ -162,8 +162,8 @@ trim_left stack_pool::trim(std::chrono::steady_clock::time_point until) noexcept
   chosen_ = std::min(chosen_, low_water_);
   while (given_back_ < chosen_) {
     if (std::chrono::steady_clock::now() >= until) return trim_left::now;
-    // One call for neighbours; the guards between them stay. A virtual machine took 30 us for each call and 0.7 us for
-    // each page that was given back.
+    // One call for neighbours; the guards between them stay. On a virtual machine a call took 30 us, and each page
+    // 0.7 us.
     auto const first = given_back_++;
     while (given_back_ < chosen_ && given_back_ - first < most_at_once &&
            idle_[given_back_] == idle_[given_back_ - 1] + stride()) {
@@ -192,7 +192,7 @@ void stack_pool::cut_stack() {
 #ifdef FIBERS_VALGRIND
   valgrind_ids_.reserve(valgrind_ids_.size() + 1);
 #endif
-  // Where memory is locked the light guard is refused, and the other kind is not.
+  // Locked memory refuses the light guard, but not the mapping.
   auto const guarded = (guards_ == guard_kind::light && ::madvise(fresh_, guard_size(), advice_guard_install) == 0) ||
                        ::mprotect(fresh_, guard_size(), PROT_NONE) == 0;
   if (!guarded) throw no_stack{};
@@ -207,7 +207,7 @@ void stack_pool::cut_stack() {
 }
 
 void stack_pool::map_slab() {
-  // Room first, in growing steps: nothing below may throw once there is a mapping.
+  // Reserves first, in growing steps: nothing may throw once the slab is mapped.
   if (auto const stacks = cut_ + stacks_per_slab_; idle_.capacity() < stacks) {
     idle_.reserve(std::max(stacks, 2 * idle_.capacity()));
   }

@@ -1,23 +1,23 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// Where stacks come from. A pool maps slabs of address space and cuts them into stacks:
+// The allocator of stacks. A pool maps slabs of address space and cuts them into stacks:
 //
 //     slab  | guard  | stack ........ | guard  | stack ........ |  not cut yet  |
 //             64 KiB   stack_size()                             ^ fresh_
 //
-// A stack grows down, so running off its end hits its own guard and never a neighbour. A frame that is larger than the
-// guard can step over it if only its far end is written: -fstack-clash-protection makes a large frame touch each of its
-// pages in turn.
+// A stack grows down, so an overflow hits the stack's own guard and never a neighbour. A frame larger than the guard
+// can step over it if only its far end is written: -fstack-clash-protection makes a large frame touch each of its pages
+// in turn.
 //
 // A guard is address space without memory. A million stacks of 256 KiB with guards of 64 KiB instead of one page take
 // 305 GiB of address space instead of 247 (of 128 TiB), and 641 bytes of page tables a stack instead of 521, beside the
-// 4,096 of its first page. Time to make them: the same. With guard_kind::mapping a guard costs two mappings, some 700
-// bytes in the kernel, whatever its size.
+// 4,096 of its first page. They take the same time to create. With guard_kind::mapping a guard costs two mappings, some
+// 700 bytes in the kernel, whatever its size.
 //
-// Memory is used as it is touched, and only by fibers: the pool keeps its lists elsewhere, and a stack
-// gets its guard when it is cut, not when its slab is mapped. Stacks are reused last in, first out,
-// because the one released last is the one still in the cache.
+// Memory is committed on first touch, and only by fibers: the pool keeps its lists elsewhere, and a stack gets its
+// guard when it is cut, not when its slab is mapped. Stacks are reused in LIFO order, since the stack released last is
+// still in the cache.
 
 #include <chrono>
 #include <cstddef>
@@ -32,15 +32,15 @@ struct stack {  // the usable memory is [bottom, top)
 };
 
 enum class guard_kind {
-  automatic,  // light where the kernel can, else mapping
+  automatic,  // light if the kernel supports it, otherwise mapping
   light,      // MADV_GUARD_INSTALL (Linux 6.13): costs no mapping, so their number has no limit
   mapping,    // mprotect: each guard splits a mapping, and Linux allows a process 65,530 of them
 };
 
 enum class trim_left {
-  nothing,     // no later call gives anything back, unless a stack is released
-  next_round,  // all that was chosen was given back; a later round may choose more
-  now,         // the time was up
+  nothing,     // no later call gives memory back, unless a stack is released
+  next_round,  // all chosen stacks were trimmed; a later round may choose more
+  now,         // the time limit was reached
 };
 
 // A pool belongs to one loop: every call is made on the loop's own thread.
@@ -50,13 +50,13 @@ class stack_pool {
   // below 16 KiB and above 1 GiB. Tests force a kind of guard; others let the pool choose.
   explicit stack_pool(std::size_t stack_size, guard_kind = guard_kind::automatic);
 
-  // Unmaps everything. Nothing may be in use, unless abandon() was called.
+  // Unmaps all slabs. Precondition: no stack is in use, or abandon() was called.
   ~stack_pool();
   stack_pool(stack_pool const&) = delete;
   stack_pool& operator=(stack_pool const&) = delete;
 
-  // The stack released last, or a new one. Its memory holds whatever it held. Throws std::bad_alloc,
-  // changing nothing, when the system has no more memory or mappings.
+  // The stack released last, or a new one. Its content is unspecified. Throws std::bad_alloc, without effect, when the
+  // system has no more memory or mappings.
   stack allocate();
 
   // The std::bad_alloc that a task without a stack fails with; its what() advises. All tasks share one object: when
@@ -64,17 +64,17 @@ class stack_pool {
   // would end the program.
   std::exception_ptr const& exhausted() const noexcept { return exhausted_; }
 
-  // The caller must have left the stack: under a sanitizer its memory is out of bounds from here on.
+  // Precondition: no fiber runs on the stack. Under a sanitizer its memory is out of bounds from now on.
   void release(stack) noexcept;
 
   // Begins a round of trim(): chooses half of the stacks that have memory and were idle since the last round. The other
   // half stays warm for the next burst. Chooses at most some thousands, which takes well under a millisecond.
   void begin_trim() noexcept;
 
-  // Gives memory, not address space, of the chosen stacks back to the system, until this time or a little longer.
+  // Gives memory, not address space, of the chosen stacks back to the system. Stops at `until` or a little later.
   trim_left trim(std::chrono::steady_clock::time_point until) noexcept;
 
-  // Fibers are left that will never end: the destructor leaves the slabs mapped that hold their stacks.
+  // The destructor leaves the slabs mapped that hold stacks in use: their fibers will never end.
   void abandon() noexcept { abandoned_ = true; }
 
   std::size_t stack_size() const noexcept { return stack_size_; }
@@ -82,7 +82,7 @@ class stack_pool {
   std::size_t idle() const noexcept { return idle_.size(); }
   guard_kind guards() const noexcept { return guards_; }  // light or mapping
 
-  // True for every address in a guard. Safe in a signal handler on the loop's thread.
+  // Returns true for every address in a guard. Async-signal-safe on the loop's thread.
   bool is_guard(void const* address) const noexcept;
 
  private:
@@ -100,11 +100,11 @@ class stack_pool {
   std::vector<std::byte*> slabs_;
   std::byte* fresh_ = nullptr;  // where the next stack is cut from the newest slab
   std::byte* fresh_end_ = nullptr;
-  std::size_t cut_ = 0;  // stacks there are
+  std::size_t cut_ = 0;  // number of stacks, idle or in use
 
-  // Bottoms of idle stacks, the one released last at the back; has room for all, so that release() never allocates.
-  // Those before low_water_ were not used since the round began. Those before min(given_back_, low_water_) have no
-  // memory; those before min(chosen_, low_water_) have none once the round is over.
+  // Bottoms of idle stacks, the one released last at the back; has capacity for all, so that release() never allocates.
+  // Stacks before low_water_ were idle since the round began. Stacks before min(given_back_, low_water_) have no
+  // memory; stacks before min(chosen_, low_water_) have none once the round is over.
   std::vector<std::byte*> idle_;
   std::size_t low_water_ = 0;
   std::size_t given_back_ = 0;

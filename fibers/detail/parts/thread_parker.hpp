@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// What an idle loop does that has no other parker: its whole thread sleeps, or in virtual time nobody does.
+// The default parker, which blocks the loop's thread; and the virtual clock, with which no thread sleeps.
 
 #include <algorithm>
 #include <chrono>
@@ -12,7 +12,7 @@
 
 namespace fibers::detail {
 
-/// The whole thread sleeps.
+/// Blocks the thread.
 class thread_parker final : public parker {
  public:
   void park(time_point deadline) override;
@@ -22,7 +22,7 @@ class thread_parker final : public parker {
   atomic<std::uint32_t> unparked_ = 0;
 };
 
-/// The time of its thread: it stands still until it is moved, and never goes back.
+/// The clock of its thread. It stands still until it is moved, and never goes back.
 class virtual_clock {
  public:
   virtual_clock() noexcept { use_virtual_now(&now_); }
@@ -30,12 +30,12 @@ class virtual_clock {
   virtual_clock& operator=(virtual_clock const&) = delete;
   ~virtual_clock() { use_virtual_now(nullptr); }
 
-  /// Jumps.
+  /// Jumps to `when`, unless that is in the past.
   void move_to(time_point when) noexcept {
     if (when > now_) now_ = when;
   }
 
-  /// Moves by the real time that sleep(deadline) takes, which is given the real deadline; but not beyond `deadline`.
+  /// Calls sleep(real deadline) and moves by the real time that it takes, but not beyond `deadline`.
   template <class Sleep>
   void move_while(time_point deadline, Sleep sleep) {
     auto const start = std::chrono::steady_clock::now();

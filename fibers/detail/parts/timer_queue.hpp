@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// What is due when: a balanced tree of timers. Equal times stay in the order in which they were armed. Own thread only.
+// A balanced tree of timers. Timers of equal times keep the order in which they were armed. Own thread only.
 
 #include <boost/intrusive/set.hpp>
 #include <cstddef>
@@ -18,7 +18,7 @@ class timer_queue {
   /// The earliest time; time_point::max() if there is none.
   time_point next() const noexcept { return timers_.empty() ? time_point::max() : timers_.begin()->when; }
 
-  /// O(1) if it is not before the latest one, as with one limit for many; else O(log n).
+  /// O(1) if it is not before the latest one, as with one time limit for many; otherwise O(log n).
   void add(timer& added, time_point when) noexcept {
     added.when = when;
     if (timers_.empty() || !(when < timers_.rbegin()->when)) {
@@ -35,10 +35,10 @@ class timer_queue {
     return static_cast<std::size_t>(std::distance(timers_.begin(), timers_.upper_bound(now)));
   }
 
-  /// Disarms and fires one: that which is due after so many others.
+  /// Disarms and fires the timer at this index in the order of due times.
   void fire(std::size_t index) noexcept { fire(*std::next(timers_.begin(), static_cast<std::ptrdiff_t>(index))); }
 
-  /// Disarms and fires, in order, all that is due.
+  /// Disarms and fires, in order, all timers that are due.
   void fire_due(time_point now) noexcept {
     while (!timers_.empty() && timers_.begin()->when <= now) fire(*timers_.begin());
   }

@@ -40,30 +40,30 @@ struct cancel_scope {
 
   cancel_scope* outer = nullptr;   // in the same frame; null: this is the base
   cancelled_error error = {};      // of the latest request
-  unsigned level = 0;              // the frame's count at entry, without what was pending
+  unsigned level = 0;              // the frame's count at entry, without pending requests
   unsigned pending = 0;            // own requests that are not delivered yet
-  std::uint32_t delivered_at = 0;  // the delivery that had the latest of them; 0: none had
+  std::uint32_t delivered_at = 0;  // number of the latest delivery of an own request; 0: none
   std::uint16_t unwinding = 0;     // exceptions that were unwinding the stack at entry
   bool requested : 1 = false;      // was there any request?
-  bool by_itself : 1 = false;      // did the running task itself make one of those that are pending?
+  bool by_itself : 1 = false;      // did the task itself make one of the pending requests?
   bool has_token : 1 = false;      // was a stop token taken in this scope? Written by the task's own thread
   bool counts_bytes : 1 = false;   // is this a byte_counting_scope?
 };
 
-/// A scope that says how many bytes an operation had moved that its request cut short.
+/// A scope that records how many bytes an operation had moved before the scope's request cancelled it.
 struct byte_counting_scope : cancel_scope {
   byte_counting_scope() noexcept { counts_bytes = true; }
 
   std::size_t transferred = 0;
 };
 
-/// What lies between two shields: its base, for all requests from outside, and the scopes in it.
+/// The region between two shields: its base, for all requests from outside, and the scopes in it.
 struct cancel_frame : cancel_scope {
-  bool reserved : 1 = false;  // a wait was withdrawn, and throws what is pending once the task runs
-  bool ended : 1 = false;     // the error is that with which the task has ended
+  bool reserved : 1 = false;  // a wait was withdrawn, and throws the pending requests once the task runs
+  bool ended : 1 = false;     // the error is the task's outcome
   cancel_frame* outer_frame = nullptr;
   cancel_scope* innermost = this;
-  unsigned count = 0;        // requests that were not taken back by uncancel
+  unsigned count = 0;        // requests less uncancel() calls
   unsigned pending_all = 0;  // of all its scopes
 };
 
@@ -91,43 +91,44 @@ class cancel_state {
     scope.level = innermost_->count - innermost_->pending_all;
     innermost_->innermost = &scope;
   }
-  /// Leaves the innermost scope without the lock. False, and nothing is done, if that needs leave(). Own thread.
+  /// Leaves the innermost scope without the lock. Returns false, without effect, if that needs leave(). Own thread.
   [[nodiscard]] bool leave_quietly(cancel_scope& scope) noexcept {
     if (scope.requested || scope.has_token) return false;
     innermost_->innermost = scope.outer;
     return true;
   }
-  /// Leaves the innermost scope and takes its request back, delivered or not. Returns whether a cancelled_error that
+  /// Leaves the innermost scope and withdraws its request, delivered or not. Returns whether a cancelled_error that
   /// leaves it now is due to its own request only: no request that can be delivered here has arrived since its entry.
   bool leave(cancel_scope& scope) noexcept;
 
   /// Records a request of this scope; of a frame's base if it comes from outside.
   void post(cancel_scope& scope, cancelled_error&& error, bool by_itself = false) noexcept;
 
-  /// The wait of the suspended task was withdrawn: the task will deliver what is pending once it runs.
+  /// The wait of the suspended task was withdrawn: the task owes the delivery of the pending requests once it runs.
   void reserve() noexcept;
-  /// What was reserved is pending again: the wait had completed after all.
+  /// Makes the reserved requests pending again: the wait had completed after all.
   void put_back() noexcept;
 
-  /// Spends the requests that may be delivered while so many exceptions unwind the stack. The caller throws the result.
+  /// Delivers the requests that may be delivered while so many exceptions unwind the stack. The caller throws the
+  /// result.
   cancelled_error deliver(unsigned unwinding = 0) noexcept;
-  /// Identifies the deliveries that happen from now on.
+  /// The number of deliveries, as an argument of restore().
   std::uint32_t deliveries() const noexcept { return deliveries_; }
-  /// The operation that the latest delivery has cut short had moved so many bytes. Own thread; without the lock.
+  /// Records how many bytes the operation had moved that the latest delivery cancelled. Own thread, without the lock.
   void transferred(std::size_t bytes) noexcept;
 
   enum class message : bool { forget, keep };
-  /// Requests that were delivered since then, to scopes that are still there, are pending again.
+  /// Makes requests pending again that were delivered since then to scopes not left yet.
   void restore(std::uint32_t deliveries_before, message text = message::keep) noexcept;
 
-  /// Lowers the count, never below 0, of the innermost frame that has one; at 0 pending requests are dropped. Returns
-  /// the count that is left in all frames.
+  /// Lowers the count of the innermost frame whose count is not 0; at 0 pending requests are dropped. Returns the
+  /// remaining count of all frames.
   unsigned uncancel() noexcept;
 
-  /// Has the task itself requested its cancellation, and not reached a suspension point since?
+  /// Has the task cancelled itself, and not reached a suspension point since?
   bool cancelled_itself() const noexcept { return outermost_.pending > 0 && outermost_.by_itself; }
 
-  /// Keeps the error with which the task ends.
+  /// Stores the error as the task's outcome.
   void end_with(cancelled_error const& error) noexcept;
   cancelled_error const& ended_with() const noexcept { return outermost_.error; }
 
@@ -135,18 +136,17 @@ class cancel_state {
   void close(cancel_frame& shield) noexcept;
 
   /// A token that is stopped once a request can be delivered to the innermost scope; at once if one was delivered since
-  /// the scope was entered and was not taken back. Throws std::bad_alloc.
+  /// the scope was entered and was not withdrawn. Throws std::bad_alloc.
   std::stop_token stop_token();
   bool has_tokens() const noexcept { return !tokens_.empty(); }
-  /// Takes out the source of a token that is to be stopped now, by the caller, without the lock. Without a state if
-  /// there is none.
+  /// Takes out the source of a token that the caller must stop after releasing the lock. Has no state if there is none.
   std::stop_source next_to_stop() noexcept;
 
-  /// The latest act of cancelling that has reached this task: each asks a task once.
+  /// The latest cancel_round that has reached this task: each asks a task once.
   std::uint64_t round = 0;
 
  private:
-  // All changes of what deliverable() and count() tell end with this.
+  // Must follow every change of what deliverable() and count() return.
   void changed(int change_of_count = 0) noexcept {
     auto const count_of_all = count() + static_cast<unsigned>(change_of_count);
     bool const may_deliver = innermost_->pending_all > 0 && !innermost_->reserved;

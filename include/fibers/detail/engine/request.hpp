@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// How a cancellation request reaches a task. It is recorded at once, on the requesting thread. What comes of it is
-// decided on the task's own thread, by what the task is doing:
+// How a cancellation request reaches a task. The requesting thread records it at once. The task's own thread decides
+// how to serve it, by what the task is doing:
 //
 //   suspended, answer::withdraw   the wait is claimed and withdrawn, and will throw the request
-//   suspended, answer::forward    the request goes to the tasks that are waited for, and so inwards; the wait goes on
-//   suspended, answer::told       the operation was asked to end; the wait goes on, and the request stays pending
+//   suspended, answer::forward    the request is forwarded to the awaited tasks; the wait continues
+//   suspended, answer::told       the operation was asked to end; the wait continues, and the request stays pending
 //   anything else                 the request stays pending until the next suspension point
 //
 // Next: scheduler.hpp.
@@ -19,11 +19,11 @@
 
 namespace fibers::detail {
 
-/// The tasks to which a wait forwards requests while it goes on. Used on the waiting task's own thread.
+/// The tasks to which a wait forwards requests while it continues. Used on the waiting task's own thread.
 struct awaited_tasks {
   std::span<task_state* const> tasks;
   bool forwarded = false;      ///< was a request forwarded?
-  cancelled_error error = {};  ///< the latest that was
+  cancelled_error error = {};  ///< of the latest forwarded request
 
   // While a request is on its way inwards (request.cpp):
   task_state* sleeper = nullptr;
@@ -47,22 +47,22 @@ class forwarding_waiter final : public waiter {
   awaited_tasks awaited_;
 };
 
-/// The wait of a destructor, for what must end first.
+/// The wait of a destructor, for tasks that must end first.
 class uncancellable_waiter final : public waiter {
  public:
   using waiter::waiter;
   answer on_cancel() noexcept override { return answer::keep; }
 };
 
-/// One act of cancelling. It asks each task once, however many ways lead to that task, so that its cost is linear in
-/// the tasks that it reaches.
+/// One act of cancelling. It asks each task once, however many paths lead to that task: its cost is linear in the tasks
+/// that it reaches.
 class cancel_round {
  public:
   cancel_round() noexcept;
   /// For an owner that waits for what it cancels. No request is forwarded to the owner: a task that waits for the
   /// owner, directly or through others, has its wait withdrawn instead, since the request would never reach it.
   explicit cancel_round(task_state* owner) noexcept : cancel_round() { owner_ = owner; }
-  /// Continues the latest one that has reached this task.
+  /// Continues the latest round that has reached this task.
   static cancel_round of(task_state& task) noexcept;
 
   std::uint64_t number() const noexcept { return number_; }
@@ -81,8 +81,8 @@ bool request_cancel(task_state& task, cancelled_error error, cancel_round const&
 /// A request of a scope of the task itself. On the task's own thread.
 void request_cancel(task_state& task, cancel_scope& scope, cancelled_error error) noexcept;
 
-/// The way from a task along the tasks that are waited for, on this thread's loop. Tasks may wait in a cycle that does
-/// not lead back to the first one: a second step goes half as fast, and meets the first step in there.
+/// The path from a task along the awaited tasks, on this thread's loop. Tasks may wait in a cycle that does not lead
+/// back to the first one: a second step goes half as fast, and meets the first step in the cycle.
 class wait_path {
  public:
   explicit wait_path(task_state& first) noexcept : step_(&first), slow_(&first) {}
@@ -90,7 +90,7 @@ class wait_path {
   task_state& task() const noexcept { return *step_; }
   /// The tasks to which its wait forwards requests. Empty if it forwards none, or is on another loop.
   std::span<task_state* const> awaited() const noexcept { return awaited_by(*step_); }
-  /// Goes to the only one of these. Returns false if there is none, if there are several, or in a cycle.
+  /// Goes to the only awaited task. Returns false if there is none, if there are several, or in a cycle.
   bool go_on() noexcept;
 
  private:
@@ -104,7 +104,7 @@ class wait_path {
 /// Would enter() throw a request of this task, which is the running one?
 bool has_deliverable_request(task_state& task) noexcept;
 
-/// After deliver_requests(): the request stays pending, since the wait had completed after all.
+/// Makes a reserved request pending again, since the wait had completed after all.
 void put_requests_back(task_state& task) noexcept;
 
 /// Enters a scope of the running task.
@@ -115,14 +115,14 @@ inline bool leave_scope(task_state& task, cancel_scope& scope) noexcept {
   return task.cancels().leave_quietly(scope) || leave_scope_slowly(task, scope);
 }
 
-/// Decides what comes of pending requests. On the task's own thread, while the task does not run.
+/// Withdraws the wait, forwards, or leaves the request pending. On the task's own thread, while the task does not run.
 void serve_request(task_state& task, cancel_round const& round) noexcept;
 
 /// Stops the tokens whose scopes have a request that can be delivered. Calls their callbacks.
 void stop_tokens(task_state& task) noexcept;
 
-/// A request with this message and call site, made by the running task. Without memory it comes without them, since it
-/// must not be lost.
+/// A request with this message and call site, made by the running task. If memory is exhausted it has neither, since
+/// a request must not be lost.
 cancelled_error make_request(std::string_view message, cancel_origin::kind via,
                              boost::source_location const& place) noexcept;
 

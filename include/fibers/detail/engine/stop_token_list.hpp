@@ -16,7 +16,7 @@ class stop_token_list {
  public:
   bool empty() const noexcept { return first_ == nullptr; }
 
-  /// The source of the scope's token. Without a state if there is none.
+  /// The source of the scope's token. Has no state if there is none.
   std::stop_source find(cancel_scope const& scope) const noexcept {
     for (auto* each = first_.get(); each != nullptr; each = each->next.get()) {
       if (each->scope == &scope) return each->source;
@@ -27,7 +27,7 @@ class stop_token_list {
   void add(cancel_scope& scope, std::stop_source source) {
     first_ = std::make_unique<token>(scope, std::move(source), std::move(first_));
   }
-  /// Takes out the source of the first token for which is_due(scope) holds. Without a state if there is none.
+  /// Takes out the source of the first token for which is_due(scope) holds. Has no state if there is none.
   template <class IsDue>
   std::stop_source take(IsDue is_due) noexcept {
     auto* place = &first_;

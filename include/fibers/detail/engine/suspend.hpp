@@ -4,7 +4,7 @@
 // The suspension primitive: the only way out of a running task. Every wait comes through suspend(); yield_now() is the
 // same without a wait.
 //
-// A function that may suspend calls enter() first, and looks at the state of what it waits for only after it:
+// A function that may suspend calls enter() first, and reads the state of the awaited object only after it:
 //
 //   auto& self = enter(place);          // a pending cancellation is thrown here
 //   std::unique_lock guard(lock_);
@@ -30,8 +30,8 @@ task_state& this_task_state(boost::source_location const& place);
 
 /// Throws a pending cancellation that can be delivered here. Returns the running task.
 ///
-/// May suspend: a task that has done hundreds of operations which did not have to wait yields before the next one. The
-/// caller holds no spinlock.
+/// May suspend: a task that has done hundreds of operations which did not have to wait yields before the next one.
+/// Precondition: the caller holds no spinlock.
 task_state& enter(boost::source_location const& place);
 
 /// As enter(), for a function that suspends in any case. Does not suspend.
@@ -56,13 +56,13 @@ class outside_wait {
   task_state& task_;
 };
 
-/// Delivers the pending cancellations of a task whose wait was cancelled: the caller throws what is returned.
+/// Delivers the pending cancellations of a task whose wait was cancelled. The caller must throw the result.
 [[nodiscard]] cancelled_error deliver_requests(task_state& task) noexcept;
 [[noreturn]] void throw_lost_wait(task_state& task, claim how);
 
-/// Throws if a wait did not end by what the task waited for: cancelled_error, deadlock_error, or invalid_state_error if
-/// that was destroyed. Inlined into its caller, since each frame between a throw and its handler costs 130 ns, and one
-/// with something to destroy 400 ns.
+/// Throws unless the wait was notified: cancelled_error, deadlock_error, or invalid_state_error if the awaited object
+/// was destroyed. Inlined into its caller, since each frame between a throw and its handler costs 130 ns, and one with
+/// something to destroy 400 ns.
 [[gnu::always_inline]] inline void settle(task_state& task, claim how) {
   if (how == claim::notified) [[likely]]
     return;
@@ -73,7 +73,7 @@ class outside_wait {
 /// Yields to all tasks that are ready now. A cancellation point of its own.
 void yield_now(boost::source_location const& place);
 
-/// Makes the task of a claimed waiter ready. The last touch: the waiter may be gone when this returns. Thread-safe.
+/// Makes the task of a claimed waiter ready. The last touch: the waiter may be destroyed on return. Thread-safe.
 void wake(waiter& w) noexcept;
 
 }  // namespace fibers::detail

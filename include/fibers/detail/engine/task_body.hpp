@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// The typed part of a task: its callable, and room for what that returns, in the one block of memory a task takes.
+// The typed part of a task: its callable and the slot for its result, in the one block of memory that a task takes.
 
 #include <cxxabi.h>
 
@@ -16,7 +16,7 @@
 
 namespace fibers::detail {
 
-/// What spawn and the scopes take: called once, without arguments, as an rvalue.
+/// The callable that spawn and the scopes take. It is called once, without arguments, as an rvalue.
 template <class F>
 concept body = std::invocable<std::decay_t<F>>;
 
@@ -33,7 +33,7 @@ inline constexpr bool never = false;
 template <body F>
 using result_of = std::invoke_result_t<std::decay_t<F>>;
 
-/// Room for what a callable returns, be it a value, a reference or nothing.
+/// The result of a callable: a value, a reference or nothing.
 template <class R>
 class result_slot {
  public:

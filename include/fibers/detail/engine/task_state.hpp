@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// A task: a body that runs once on a fiber, cancellation requests, and one outcome.
+// A task: a body that runs once on a fiber, its cancellation requests, and one outcome.
 //
 //   created --dispatch--> running --suspend--> suspended --claim, wake--> ready --dispatch--> running
 //      |                     |  '---yield---------------------------------> ready
 //      |                     '--body ends--> finished
 //      '--dispatch, cancelled before--> finished, without its body having run
 //
-// created and ready: in the loop's ready queue. running: the loop's running(). suspended: waiter() says for what.
-// finished: the outcome was written before, and does not change.
+// created and ready: it is in its loop's ready queue. running: it is its loop's running(). suspended: waiter() is its
+// wait. finished: the outcome was written before, and is never changed.
 //
 // Access:
-//   the loop's own thread       context_, next_ready_, waiter_, stage_ (others may ask for finished only), locals_
-//   any thread, under lock()    cancels(), observers_, extras_ (name, callbacks)
-//   any thread, if finished()   the outcome
+//   the loop's own thread           context_, next_ready_, waiter_, stage_ (others may ask for finished only), locals_
+//   any thread, under lock()        cancels(), observers_, extras_ (name, callbacks)
+//   any thread, once finished()     the outcome
 
 #include <boost/assert.hpp>
 #include <boost/assert/source_location.hpp>
@@ -36,8 +36,8 @@
 
 namespace fibers {
 
-/// Called with an exception that left a task and was not fetched, when the last handle is destroyed, on that thread.
-/// Exceptions of the hook itself are printed to stderr.
+/// Called with an exception that left a task and was never fetched, when the last handle is destroyed, on that thread.
+/// An exception that the hook throws is reported on stderr.
 using unhandled_exception_hook = std::function<void(std::string const& task, std::exception_ptr error)>;
 
 namespace detail {
@@ -51,14 +51,14 @@ void intrusive_ptr_release(local_values* values) noexcept;
 
 using task_ptr = boost::intrusive_ptr<task_state>;
 
-/// Returns how many exceptions were reported as unhandled in this process. Thread-safe.
+/// The number of exceptions in this process so far that were never fetched. Thread-safe.
 unsigned long unhandled_count() noexcept;
 
 enum class stage : std::uint8_t { created, ready, running, suspended, finished };
 enum class ending : std::uint8_t { none, returned, failed, cancelled };
 
-/// Notified of the end of a task, on the thread on which it ended and under its lock. ended() may touch only the
-/// observer and the waiter it serves. An observer is removed before it is destroyed.
+/// Observer of the end of a task. ended() is called on the task's thread and under its lock, and may touch only the
+/// observer and the waiter that it serves. The observer must be unregistered before it is destroyed.
 class end_observer : public boost::intrusive::list_base_hook<> {
  public:
   virtual void ended(task_state& task) noexcept = 0;
@@ -67,7 +67,7 @@ class end_observer : public boost::intrusive::list_base_hook<> {
   ~end_observer() = default;
 };
 
-/// The scope that waits for all its tasks. Notified of each end, without a lock. It outlives the notification.
+/// The scope that waits for all its tasks. child_ended() is called without locks; the scope outlives every such call.
 class task_parent {
  public:
   virtual void child_ended(task_state& child) noexcept = 0;
@@ -76,13 +76,13 @@ class task_parent {
   ~task_parent() = default;
 };
 
-/// A callback for the end of a task: called on a loop, outside of every fiber, after the task has ended.
+/// A callback for the end of a task: called on the task's loop, outside of every fiber, after the task has ended.
 ///
 ///   registered --task ends--> due --claim--> called
 ///        '------------claim-----'----------> removed
 ///
-/// Owned by handles and by its list: the task's, under the task's lock, and after the end of the task the loop's. The
-/// callable and the reference to the task belong to the claimer; exactly one party claims it.
+/// Owned by handles and by the list that it is in: the task's (under the task's lock), and after the end the loop's.
+/// Its content, the callable and the reference to the task, belongs to the claimer. There is exactly one claimer.
 class done_callback : public from_memory, public boost::intrusive::list_base_hook<> {
  public:
   explicit done_callback(task_ptr of) noexcept : task_(std::move(of)) {}
@@ -101,7 +101,7 @@ class done_callback : public from_memory, public boost::intrusive::list_base_hoo
 
   task_state& task() const noexcept { return *task_; }
   void call() { invoke(task_); }  // may throw
-  /// Destroys the callable and the reference to the task.
+  /// Destroys the callable, and releases the task.
   void drop() noexcept {
     drop_callable();
     task_ = nullptr;
@@ -120,7 +120,7 @@ class done_callback : public from_memory, public boost::intrusive::list_base_hoo
 
 using callback_ptr = boost::intrusive_ptr<done_callback>;
 
-/// A FIFO list that shares ownership of its callbacks. Operations are O(1), except the destructor.
+/// FIFO. Shares ownership of its elements. Complexity: O(1), except the destructor.
 class callback_list {
  public:
   callback_list() = default;
@@ -150,7 +150,7 @@ class callback_list {
   boost::intrusive::list<done_callback, boost::intrusive::constant_time_size<false>> callbacks_;
 };
 
-/// The hook of a child in its group.
+/// A child's link in its group.
 struct child_tag;
 using child_hook = boost::intrusive::list_base_hook<boost::intrusive::tag<child_tag>>;
 
@@ -201,11 +201,11 @@ class task_state : public from_memory,
   // --- any thread, once finished ---
 
   enum ending ending() const noexcept { return ending_; }
-  /// What left the body, or a cancelled_error; null if the body returned. Marks the error as fetched.
+  /// The exception that left the body, or a cancelled_error; null if it returned. Counts as looked at.
   std::exception_ptr error() noexcept;
-  /// The error, if the task ended by a cancelled_error.
+  /// The outcome of a cancelled task.
   cancelled_error const& cancelled() const noexcept { return cancels_.ended_with(); }
-  /// Throws error(), if there is one.
+  /// Throws the exception that error() returns.
   void throw_error() {
     looked_at();
     if (ending_ != ending::returned) throw_ending();
@@ -241,11 +241,11 @@ class task_state : public from_memory,
   boost::intrusive_ptr<local_values>& locals() noexcept { return locals_; }
 
  protected:
-  /// Calls the body and stores its value, or what left it.
+  /// Calls the body and keeps its value, or the exception that left it.
   virtual enum ending call() = 0;
   enum ending keep(cancelled_error const& error) noexcept;
   enum ending keep(std::exception_ptr error) noexcept;
-  /// The body called pthread_exit(), or its thread was cancelled: reports that on stderr, and aborts.
+  /// Aborts with a message on stderr: the body called pthread_exit(), or its thread was cancelled.
   [[noreturn]] void refuse_forced_unwind() noexcept;
   /// Destroys the callable; may suspend.
   virtual void drop_callable() noexcept = 0;
@@ -256,34 +256,34 @@ class task_state : public from_memory,
   friend class scheduler;
   friend class ready_queue;
 
-  // Members that few tasks need.
+  // For the few tasks that need it.
   struct extras : from_memory {
     std::string name;
-    callback_list callbacks;  // in the order of their registration
+    callback_list callbacks;  // in order of registration
     std::shared_ptr<unhandled_exception_hook const> on_unhandled;
   };
 
   [[noreturn]] void throw_ending();
   extras& extra();  // under lock
-  /// Under lock: the hook for an error that is not fetched. If there is no memory for it, stderr is used.
+  /// Under lock: the hook for an error that is never fetched. If memory is exhausted, stderr is used.
   void keep_hook(std::shared_ptr<unhandled_exception_hook const> const& hook) noexcept;
   enum ending run();
   void fail(std::exception_ptr error) noexcept;  // without having run
-  /// Under lock: sets the outcome and notifies the observers. Returns the callbacks, which the caller must call.
+  /// Under lock, once the outcome is known. Notifies the observers; the caller must have the returned callbacks called.
   [[nodiscard]] callback_list finish(enum ending how) noexcept;
 
-  // What a switch touches comes first.
+  // The members that a switch touches come first.
   context context_;
   task_state* next_ready_ = nullptr;
   class waiter* waiter_ = nullptr;
   class loop* loop_ = nullptr;
   [[no_unique_address]] floating_point_control
-      control_at_spawn_;  // the spawner's; the body begins with it, as a thread does
+      control_at_spawn_;  // the spawner's; the body starts with it, as a thread does
   atomic<enum stage> stage_ = stage::created;
   enum ending ending_ = ending::none;
   atomic<bool> looked_at_ = false;
   atomic<bool> result_taken_ = false;
-  bool awaited_by_loop_ = false;  // run() goes on until it has ended
+  bool awaited_by_loop_ = false;  // run() returns only after it has ended
   spinlock lock_;
   reference_count owners_;
   cancel_state cancels_;

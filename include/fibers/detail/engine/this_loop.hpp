@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// What rooms that consist of headers may know of this thread's loop: how it sleeps. The loop itself is in the private
-// header of this room.
+// The interface of this thread's loop for header-only components: how it parks. The loop itself is in a private header.
 
 #include <boost/assert/source_location.hpp>
 #include <exception>
@@ -14,17 +13,17 @@ namespace fibers::detail {
 
 class loop;
 
-/// The parker that was chosen for this thread's loop; null if it just sleeps as a thread does. Throws
-/// invalid_state_error if this thread runs no loop.
+/// The parker that was chosen for this thread's loop; null if the loop parks its thread. Throws invalid_state_error if
+/// this thread runs no loop.
 parker* chosen_parker(boost::source_location const& place);
-/// The same, and null if this thread runs no loop.
+/// As above, but null if this thread runs no loop.
 parker* chosen_parker() noexcept;
 
-/// This thread's loop, for which none was chosen yet, sleeps so from now on.
+/// Sets the parker of this thread's loop. Precondition: none was chosen yet.
 void choose_parker(std::unique_ptr<parker> chosen);
 
-/// While it lives, each loop that begins on this thread and was given no parker sleeps by one that `make` returns; if
-/// there are several, by the newest one's. Made and destroyed by the same thread, in any order.
+/// A factory of parkers: while it lives, each loop that starts on this thread without a parker gets one from `make`.
+/// The newest of several factories is used. Created and destroyed on the same thread, in any order.
 class parker_source {
  public:
   using function = std::unique_ptr<parker> (*)();
@@ -41,8 +40,8 @@ class parker_source {
   parker_source* older_;
 };
 
-/// While it lives, all loops of the program, where their thread has no source of its own. Only the program itself can
-/// decide so: in a shared library this has no effect, since a host need not know what its plugins include.
+/// As parker_source, for all threads of the program that have none of their own. Has no effect in a shared library,
+/// since a host need not know what its plugins include.
 class program_parker_source {
  public:
   explicit program_parker_source(parker_source::function make) noexcept;
@@ -51,16 +50,16 @@ class program_parker_source {
   ~program_parker_source();
 };
 
-/// Tells the loop's hook of an exception that nobody can fetch; if there is none, or no loop, stderr. It is said to
-/// come from `what`, and from which task, if one is running.
+/// Reports an exception that no caller can fetch to the loop's hook; without a hook or a loop, on stderr. The report
+/// names `what` as the source, and the running task if there is one.
 void report_unhandled(char const* what, std::exception_ptr const& error) noexcept;
 
-/// Does this thread run a loop at this moment: a task of it, or what it does between tasks?
+/// Does this thread run a loop at this moment, be it in a task or between tasks?
 bool loop_is_here() noexcept;
 
-/// While it lives, this thread's loop is absent from it: what it keeps per thread is put away, and another loop may run
-/// here. For a park() that lets others run. The loop's own thread, outside of every task; on a thread without a loop it
-/// does nothing.
+/// While it lives, this thread's loop is absent: its thread-local state is put away, and another loop may run here. For
+/// a park() that lets other loops run. On the loop's own thread, outside of every task; on a thread without a loop it
+/// has no effect.
 class loop_absence {
  public:
   loop_absence() noexcept;

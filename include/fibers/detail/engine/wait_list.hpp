@@ -138,7 +138,7 @@ class wait_list {
     woken.add(entry);
     return true;
   }
-  // False: withdrawals are under way.
+  // Returns false while withdrawals are under way.
   bool close() noexcept {
     owed_wakes woken;
     std::scoped_lock const guard(lock_);

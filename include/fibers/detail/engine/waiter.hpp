@@ -8,8 +8,8 @@
 //
 // Several parties may want to end a wait: the one that has what the task waits for, a timer, a canceller, a destructor.
 // Each tries to claim it, and exactly one succeeds; the others change nothing. The claimer takes the waiter off
-// everything in which it is linked, and then calls wake() exactly once, as its last touch. So the woken task touches
-// nothing of what it waited for, and a party that comes late never finds a waiter that is gone.
+// everything in which it is linked, and then calls wake() exactly once, as its last touch. The woken task therefore
+// touches nothing of what it waited for, and a party that comes late never finds a destroyed waiter.
 //
 // Next: wait_list.hpp.
 
@@ -34,9 +34,9 @@ enum class claim : std::uint8_t {
 /// What a wait does with a cancellation request.
 enum class answer : std::uint8_t {
   withdraw,  ///< it ends, and throws the request
-  forward,   ///< it goes on; the request goes to the tasks that are waited for: awaited()
-  told,      ///< it goes on, and the request stays pending; the operation that is waited for has been asked to end
-  keep,      ///< it goes on, and the request stays pending: a destructor waits for what must end first
+  forward,   ///< it continues; the request is forwarded to the awaited tasks: awaited()
+  told,      ///< it continues, and the request stays pending; the awaited operation has been asked to end
+  keep,      ///< it continues, and the request stays pending: a destructor waits for tasks that must end first
 };
 
 class waiter {

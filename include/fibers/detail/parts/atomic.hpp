@@ -20,8 +20,8 @@ namespace fibers::detail {
 template <class T>
 using atomic = std::atomic<T>;
 
-/// Is this process sure to have one thread? Then an atomic instruction may be an ordinary one, which is five times as
-/// fast. It cannot become false inside a critical section: those start no threads. A signal handler takes no locks.
+/// Returns true only if this process has one thread: an ordinary instruction, five times as fast, may replace an atomic
+/// one. Stable inside a critical section, which starts no threads. A signal handler takes no locks.
 inline bool single_threaded() noexcept {
 #if __has_include(<sys/single_threaded.h>)
   return __libc_single_threaded != 0;
@@ -37,13 +37,13 @@ inline bool single_threaded() noexcept { return false; }
 namespace explored {
 enum class state : std::uint32_t { destroyed = 0xdead, alive = 0xa11fe };
 
-/// Before each operation. The caller's thread goes on when it is its turn. A destroyed object is an error.
+/// Called before each operation; returns when it is the calling thread's turn. A destroyed object is an error.
 void step(void const* object, state const& of, char const* operation, char const* file, int line) noexcept;
-/// The caller can go on only after another thread has made a step.
+/// Returns only after another thread has made a step.
 void yield() noexcept;
 }  // namespace explored
 
-/// Sequentially consistent, whatever the order that is asked for.
+/// Sequentially consistent: the memory order argument is ignored.
 template <class T>
 class atomic {
  public:

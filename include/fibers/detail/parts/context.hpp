@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// What is needed to go on with a fiber that has stopped. How to do so is in the private header of this room, so that
-// programs which use the library need not compile Boost.Context's headers.
+// The state from which a suspended fiber is resumed. The switch itself is in a private header, so that programs which
+// use the library need not compile Boost.Context's headers.
 
 #include <cstddef>
 #if defined(__x86_64__) || defined(__aarch64__)
@@ -26,14 +26,13 @@
 
 namespace fibers::detail {
 
-/// The control registers of the floating-point unit: rounding mode, exceptions that trap, treatment of denormal
-/// numbers.
+/// The control registers of the floating-point unit: rounding mode, unmasked exceptions, treatment of denormals.
 ///
-/// save() and load() are inlined and use the members in place. A copy of a value that was just saved would have to wait
-/// for the stores, which are of other sizes than its loads.
+/// save() and load() are inlined and use the members in place. A copy of a value that was just saved would stall on
+/// store forwarding, since the stores have other sizes than the loads.
 class floating_point_control {
  public:
-  /// Reads the registers, which are the running fiber's.
+  /// Reads the running fiber's registers.
   [[gnu::always_inline]] void save() noexcept {
 #if defined(__x86_64__)
     asm volatile("stmxcsr %0\n\tfnstcw %1" : "=m"(mxcsr_), "=m"(x87_));
@@ -64,7 +63,7 @@ class floating_point_control {
 #endif
 };
 
-/// Owns nothing: a fiber is never destroyed, it runs to its end.
+/// Owns nothing: a fiber is never unwound from outside.
 class context {
  public:
   context() = default;
@@ -76,8 +75,8 @@ class context {
 
   void* stopped_at_ = nullptr;  // Boost.Context's fcontext_t
 
-  // What a sanitizer wants to know of a fiber before it goes on. Always here, so that a program and the library may be
-  // built with different options.
+  // For the sanitizers' fiber interface. Always present, so that a program and the library may be built with different
+  // options.
   [[maybe_unused]] void* sanitizer_stack_ = nullptr;
   [[maybe_unused]] std::size_t sanitizer_size_ = 0;
 };

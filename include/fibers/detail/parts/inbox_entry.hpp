@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// What other threads want of a task; the inbox of its loop is in the private header of this room.
+// Messages from other threads to a task. The inbox of its loop is in a private header.
 
 #include <cstdint>
 #include <fibers/detail/parts/atomic.hpp>
@@ -9,12 +9,12 @@
 
 namespace fibers::detail {
 
-/// One entry a task, for any number of notes: they are bits. From the first note until the loop reads them, the entry
-/// stands in the inbox, which shares in owning the task.
+/// One entry per task; its notes are bits. From the first note until the loop reads them, the entry is in the inbox,
+/// which shares ownership of the task.
 struct inbox_entry {
   enum note : std::uint8_t {
-    woken = 1,      ///< its wait was claimed by another thread: make it ready
-    requested = 2,  ///< it was asked to cancel: see whether it sleeps in a wait that can be taken back
+    woken = 1,      ///< another thread has claimed its wait: the loop makes the task ready
+    requested = 2,  ///< a cancellation request was recorded: the loop serves it (request.hpp)
   };
 
   atomic<std::uint8_t> notes = 0;

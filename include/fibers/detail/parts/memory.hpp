@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// Where the library takes memory from: operator new, and a test may look on. So it can have the n-th time fail, and see
-// whether all was given back. Without a watch, this costs one load of a flag.
+// The library's allocation functions: operator new with an allocation hook. A test uses the hook to fail the n-th
+// allocation and to detect leaks. Without a hook the cost is one load and one branch.
 
 #include <atomic>
 #include <cstddef>
@@ -11,15 +11,15 @@
 
 namespace fibers::detail {
 
-/// Told, on its own thread, before the library takes memory: of nested ones the inner one. They end in the order in
-/// which they nest.
+/// Allocation hook of its own thread, called before each allocation by the library. Of nested hooks only the innermost
+/// is called; they are destroyed in LIFO order.
 class memory_watch {
  public:
   memory_watch() noexcept;
   memory_watch(memory_watch const&) = delete;
   memory_watch& operator=(memory_watch const&) = delete;
 
-  /// How many blocks that were taken since it began, on any thread, were not given back yet.
+  /// The number of blocks allocated and not yet released since the hook was installed, on all threads.
   long outstanding() const noexcept;
 
   /// May throw std::bad_alloc.
@@ -33,7 +33,7 @@ class memory_watch {
   long const before_;
 };
 
-/// What allocate() does first; for memory that comes from elsewhere.
+/// Calls the hook, as allocate() does; for memory from other sources.
 void announce_allocation();
 
 extern constinit std::atomic<int> memory_watches;  // of all threads
@@ -41,7 +41,7 @@ extern constinit std::atomic<int> memory_watches;  // of all threads
 [[nodiscard, gnu::cold]] void* allocate_watched(std::size_t size, std::align_val_t alignment);
 [[gnu::cold]] void count_given_back() noexcept;
 
-// Each is a part of its caller, and as fast as operator new.
+// Inlined, and as fast as operator new.
 template <class... Alignment>
 [[nodiscard]] void* allocate(std::size_t size, Alignment... alignment) {
   if (memory_watches.load(std::memory_order_relaxed) != 0) [[unlikely]]
@@ -55,7 +55,7 @@ void deallocate(void* block, Alignment... alignment) noexcept {
   ::operator delete(block, alignment...);
 }
 
-/// Base of classes whose objects take their memory so.
+/// Base of classes whose objects are allocated by allocate().
 struct from_memory {
   static void* operator new(std::size_t size) { return allocate(size); }
   static void* operator new(std::size_t size, std::align_val_t alignment) { return allocate(size, alignment); }

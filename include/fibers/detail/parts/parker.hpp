@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// How an idle loop sleeps. The kinds that need nothing else than the system are in the private header of this room.
+// How an idle loop parks. The parkers that need only the operating system are in a private header.
 
 #include <ctime>
 #include <fibers/clock.hpp>
 
 namespace fibers::detail {
 
-/// By which components that consist of headers know their own parkers again. A dynamic_cast would not do: a shared
-/// library with hidden symbols has types of its own.
+/// By its kind a header-only component recognises its own parker. A dynamic_cast does not work: a shared library with
+/// hidden symbols has its own type_info.
 enum class parker_kind : unsigned char { other, asio, boost_fiber };
 
-/// An unpark() that comes before park() is not lost: that park returns at once, or soon.
+/// An unpark() before park() is not lost: that park() returns at once, or soon.
 class parker {
  public:
   explicit parker(parker_kind kind = parker_kind::other) noexcept : kind_(kind) {}
@@ -22,31 +22,30 @@ class parker {
 
   parker_kind kind() const noexcept { return kind_; }
 
-  /// Sleeps until unpark(), until something it looks after has happened, or until `deadline`, which is a time of the
-  /// steady clock (time_point::max(): none). May return early. The loop's own thread. One that lets other loops run on
-  /// the thread meanwhile does so within a loop_absence.
+  /// Blocks until unpark(), until an event source of the parker is ready, or until `deadline`, a time of the steady
+  /// clock (time_point::max(): none). May return early. On the loop's own thread. A parker that lets other loops run on
+  /// the thread meanwhile holds a loop_absence while it does.
   virtual void park(time_point deadline) = 0;
 
-  /// Any thread.
+  /// Thread-safe.
   virtual void unpark() noexcept = 0;
 
-  /// The same for signal handlers, once it was said on the loop's own thread that there may be some.
+  /// unpark_from_signal() is async-signal-safe. Precondition: expect_signals() was called on the loop's own thread.
   virtual void expect_signals() {}
   virtual void unpark_from_signal() noexcept { unpark(); }
 
-  /// Looks, without sleeping, for what park() would have woken up for. Called now and then while the loop is busy.
+  /// Checks the event sources of park() without blocking. Called now and then while the loop is busy.
   virtual void poll() {}
 
-  /// Is something under way that will end a park() by itself? Then nothing is a deadlock yet. Asked in virtual time
-  /// only, when nothing is ready; may look as poll() does.
+  /// Returns true if an operation is under way that will end a park(): there is no deadlock yet. Called in virtual time
+  /// only, when no task is ready; may poll.
   virtual bool busy() { return false; }
 
  private:
   parker_kind const kind_;
 };
 
-/// A deadline as the system wants it, of its monotonic clock: at least a nanosecond after the beginning, since 0 often
-/// means none.
+/// Converts a deadline to the system's monotonic clock. The result is at least 1 ns, since 0 often means no deadline.
 std::timespec to_timespec(time_point deadline) noexcept;
 
 }  // namespace fibers::detail

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// The lock of everything small that several threads may share. Held for a few instructions, never across a switch
-// of fibers, never while calling anything unknown.
+// The lock of all small shared state. Held for a few instructions, never across a fiber switch, never while unknown
+// code is called.
 
 #include <fibers/detail/parts/atomic.hpp>
 
@@ -17,7 +17,7 @@ class spinlock {
   void lock() noexcept {
     if (single_threaded()) {
       locked_.store(true, std::memory_order_relaxed);
-    } else if (locked_.exchange(true, std::memory_order_acquire)) {  // sees what the last owner wrote
+    } else if (locked_.exchange(true, std::memory_order_acquire)) {  // sees the last owner's writes
       wait();
     }
   }
@@ -25,7 +25,7 @@ class spinlock {
   /// For assertions: false is certain, true may be another thread's lock.
   bool is_locked() const noexcept { return locked_.load(std::memory_order_relaxed); }
 
-  /// For a thread that waits, without the lock, for what another thread is about to do.
+  /// For a thread that waits, without the lock, for another thread's next step.
   static void yield() noexcept;
 
  private:
@@ -34,7 +34,7 @@ class spinlock {
   atomic<bool> locked_ = false;
 };
 
-/// A count of owners, shared by threads.
+/// A thread-safe count of owners.
 class reference_count {
  public:
   explicit reference_count(unsigned owners = 0) noexcept : count_(owners) {}
@@ -46,16 +46,16 @@ class reference_count {
       count_.fetch_add(1, std::memory_order_relaxed);
     }
   }
-  /// False if nobody is left to add to.
+  /// Returns false, without effect, if there is no owner left.
   bool add_to_others() noexcept {
     auto count = count_.load(std::memory_order_relaxed);
     while (count != 0 && !count_.compare_exchange_weak(count, count + 1, std::memory_order_relaxed)) {
     }
     return count != 0;
   }
-  /// How many there are. At 1 the only owner may change what is owned, since nobody else can become one.
+  /// The number of owners. At 1 the only owner may modify the object, since no other owner can appear.
   unsigned count() const noexcept { return count_.load(std::memory_order_acquire); }
-  /// True for the last owner, who sees all that the others did.
+  /// Returns true to the last owner, to which all writes of the others are visible.
   [[nodiscard]] bool remove() noexcept {
     if (single_threaded()) {
       auto const left = count_.load(std::memory_order_relaxed) - 1;

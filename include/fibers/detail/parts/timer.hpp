@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// One thing that is due at one time. It lives with its owner, so arming and disarming allocate nothing; the queue of
-// them is in the private header of this room.
+// One callback that is due at one time. It is embedded in its owner, so arming and disarming do not allocate. The timer
+// queue is in a private header.
 
 #include <boost/intrusive/set_hook.hpp>
 #include <fibers/clock.hpp>
@@ -10,8 +10,8 @@
 namespace fibers::detail {
 
 struct timer : boost::intrusive::set_base_hook<> {
-  /// Called once due, on the loop's own thread and outside of every fiber; the timer is disarmed then. It may wake
-  /// tasks and arm or disarm timers; it must not throw.
+  /// Called when due, on the loop's own thread and outside of every fiber; the timer is already disarmed. May wake
+  /// tasks and arm or disarm timers.
   using function = void (*)(timer&) noexcept;
 
   explicit timer(function f) noexcept : fire(f) {}
