@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// To a host by its name, whichever of its addresses answers first.
+// Connects to a host by name, through the address that answers first.
 //
 //   auto socket = fibers::connect("www.example.org", "https");
 //
-// A host may have many addresses, and some may not answer. So attempts begin one after the other, as soon as the last
-// one has failed or a quarter of a second has passed, IPv6 and IPv4 in turns (RFC 8305). The first that succeeds ends
-// the others.
+// A host may have many addresses, of which some do not answer. Attempts begin one after the other, when the previous
+// one has failed or a quarter of a second has passed, with IPv6 and IPv4 in turns (RFC 8305). The first that succeeds
+// cancels the others.
 
 #include <boost/asio/ip/address.hpp>
 #include <boost/asio/ip/tcp.hpp>
@@ -32,13 +32,15 @@
 namespace fibers {
 
 struct connect_options {
-  /// How long an attempt is waited for before the next one begins.
+  /// The time after which the next attempt begins.
   time_limit attempt_delay = std::chrono::milliseconds(250);
 };
 
-/// The addresses of a host, in the order in which the system would use them, and a service: a name as "https", or a
-/// port. Throws boost::system::system_error. Suspends. When cancelled, it ends at once, and the answer is dropped; but
-/// the system cannot be told to stop looking, and run() does not return before it has.
+/// Returns the addresses of a host in the order of the system's preference. The service is a name such as "https", or a
+/// port.
+///
+/// Suspends; cancellation point: the answer is dropped, but the system's lookup cannot be aborted, and run() waits for
+/// it. Throws boost::system::system_error.
 inline std::vector<boost::asio::ip::tcp::endpoint> resolve(
     std::string_view host, std::string_view service, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
   using boost::asio::ip::tcp;
@@ -65,7 +67,7 @@ inline std::vector<boost::asio::ip::tcp::endpoint> resolve(
 
 namespace detail {
 
-/// Those of both families in turns; each family's stay in their order.
+/// The addresses of both families in turns, each family in its order.
 inline std::vector<boost::asio::ip::tcp::endpoint> in_turns(std::vector<boost::asio::ip::tcp::endpoint> endpoints) {
   std::vector<boost::asio::ip::tcp::endpoint> family[2], mixed;
   for (auto& endpoint : endpoints)
@@ -80,9 +82,11 @@ inline std::vector<boost::asio::ip::tcp::endpoint> in_turns(std::vector<boost::a
 
 }  // namespace detail
 
-/// A connection to the first of these that accepts one; they are tried in this order. Throws
-/// boost::system::system_error, with the last attempt's error, if none does. Suspends. When cancelled, no connection is
-/// left. The socket belongs to io_context().
+/// Connects to the first of these addresses that accepts; they are tried in this order. The socket belongs to
+/// io_context().
+///
+/// Suspends; cancellation point: no connection is left open. Throws boost::system::system_error, with the error of the
+/// last attempt, if none succeeds.
 inline boost::asio::ip::tcp::socket connect(std::vector<boost::asio::ip::tcp::endpoint> const& endpoints,
                                             connect_options const& options = {},
                                             boost::source_location const& place = BOOST_CURRENT_LOCATION) {
@@ -121,7 +125,7 @@ inline boost::asio::ip::tcp::socket connect(std::vector<boost::asio::ip::tcp::en
   return std::move(*connected);
 }
 
-/// The same to a host, by its name or address, and a service, by its name or port. For a limit on all of it, call it
+/// The same for the name or address of a host and the name or port of a service. To limit the total time, call it
 /// within with_timeout().
 inline boost::asio::ip::tcp::socket connect(std::string_view host, std::string_view service,
                                             connect_options const& options = {},

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// A loop that sleeps in an io_context of Boost.Asio.
+// A loop that parks in an io_context of Boost.Asio.
 //
-// It gets one of its own when io_context() is first called, and pays nothing for it before. From then on it sleeps
-// where Asio waits, and each time it wakes up runs the handlers that are ready, and then the tasks that these woke.
-// While tasks are busy it looks for handlers every so many switches.
+// The first call of io_context() creates one for the loop; before, it costs nothing. From then on an idle loop waits in
+// Asio. Each time it wakes, it runs the ready handlers, and then the tasks that these have woken. A busy loop polls for
+// handlers after a number of switches.
 //
-// Other threads wake it by ringing a bell, and its own deadlines by the bell's alarm: an eventfd and a timerfd that
-// stand in the io_context like any other descriptor. Asio's own waits with a deadline end each second for nothing, and
-// are late by up to a millisecond. A handler may run after the loop has ended, where the io_context is the user's, so
-// the bell is shared between the loop and its handlers.
+// A bell wakes the loop: an eventfd for other threads, and a timerfd for its deadlines, both registered in the
+// io_context. (Asio's own waits with a deadline wake up each second without need, and are late by up to a millisecond.)
+// With a user's io_context, a handler may run after the loop has ended; therefore the loop and its handlers share the
+// bell.
 
 #include <cxxabi.h>
 #include <sys/eventfd.h>
@@ -278,11 +278,13 @@ class asio_parker final : public parker {
 
 }  // namespace detail
 
-/// The io_context of this thread's loop, for I/O objects of tasks: made when it is first asked for, destroyed when
-/// run() returns, which all I/O objects on it must have done before. Other threads may post to it. Its handlers run
-/// between tasks. Need not be run, and stop() does not end it. A task that calls fork() tells it before and after, by
-/// notify_fork(). Does not suspend. Throws invalid_state_error if this thread runs no loop, or one that sleeps in
-/// another way, as on a fiber of Boost.Fiber. A plugin that makes it must stay loaded until run() returns.
+/// Returns the io_context of this thread's loop, for I/O objects of tasks. It is created by the first call and
+/// destroyed when run() returns. Precondition: its I/O objects are destroyed before that.
+///
+/// The loop runs its handlers, between tasks; stop() does not stop it. Other threads may post to it. A task that calls
+/// fork() calls notify_fork() before and after. Does not suspend. Throws invalid_state_error if this thread runs no
+/// loop, or one that parks in another way, as on a fiber of Boost.Fiber. A plugin that creates it must stay loaded
+/// until run() returns.
 inline boost::asio::io_context& io_context(boost::source_location const& place = BOOST_CURRENT_LOCATION) {
   auto* const chosen = detail::chosen_parker(place);
   if (chosen == nullptr) {
@@ -298,9 +300,9 @@ inline boost::asio::io_context& io_context(boost::source_location const& place =
       detail::to_string(place) + ")");
 }
 
-/// run() on an io_context of the user's, which io_context() then is: handlers that are there already run too. No other
-/// thread may run it meanwhile. It is left as it is when main and all tasks have ended: what is still under way goes on
-/// when it is run again. Throws invalid_state_error in a handler of this io_context.
+/// As run(), on a user's io_context, which io_context() then returns. Handlers that were posted before run too. No
+/// other thread may run the io_context meanwhile. When main and all tasks have ended, pending operations stay in it,
+/// and continue when it is run again. Throws invalid_state_error in a handler of this io_context.
 template <detail::body F>
 detail::result_of<F> run_on(boost::asio::io_context& context, run_options const& options, F&& main,
                             boost::source_location const& place = BOOST_CURRENT_LOCATION) {

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// A server: a task for each connection, in one group, until it is told to end.
+// A server: one task for each connection, in a group, until the server is cancelled.
 //
 //   tcp::acceptor acceptor(fibers::io_context(), {tcp::v4(), 8080});
 //   fibers::race([&] { fibers::serve(acceptor, handle); }, [] { fibers::wait_for_signal({SIGINT, SIGTERM}); });
 //
-// It ends gracefully: when serve() is cancelled, or the acceptor is closed, no new connection comes in, and those there
-// are may finish within a time of grace; then they are cancelled. A second request to cancel ends the grace.
+// Graceful shutdown: when serve() is cancelled or the acceptor is closed, no new connection is accepted, and present
+// ones may finish within a grace period; then they are cancelled. A second cancellation ends the grace period.
 
 #include <cxxabi.h>
 
@@ -36,16 +36,17 @@
 namespace fibers {
 
 struct serve_options {
-  /// More wait to be accepted. Each may need a file descriptor, or more: see ulimit -n. At least 1.
+  /// The maximum number of connections; others wait to be accepted. Each needs at least one file descriptor: see
+  /// ulimit -n. At least 1.
   semaphore::count max_connections = 10'000;
 
-  /// How long connections may go on when the server ends.
+  /// The grace period of connections at the end of the server.
   time_limit grace = std::chrono::seconds(10);
 };
 
 namespace detail {
 
-/// The peer's fault, or the network's: the next one may be better.
+/// An error of the peer or the network: the next accept may succeed.
 inline bool concerns_one_connection(boost::system::error_code const& error) noexcept {
   using namespace boost::system::errc;
   for (auto const kind :
@@ -56,7 +57,7 @@ inline bool concerns_one_connection(boost::system::error_code const& error) noex
   return false;
 }
 
-/// May be over when some connections have ended.
+/// An error that may be over once some connections have ended.
 inline bool is_shortage(boost::system::error_code const& error) noexcept {
   using namespace boost::system::errc;
   for (auto const kind : {too_many_files_open, too_many_files_open_in_system, no_buffer_space, not_enough_memory}) {
@@ -65,7 +66,7 @@ inline bool is_shortage(boost::system::error_code const& error) noexcept {
   return false;
 }
 
-/// The peer has gone, which is how connections end.
+/// The peer has closed the connection: an ordinary end.
 inline bool is_end_of_connection(std::exception_ptr const& error) {
   try {
     std::rethrow_exception(error);
@@ -80,7 +81,7 @@ inline bool is_end_of_connection(std::exception_ptr const& error) {
   }
 }
 
-/// The next connection; none if the acceptor was closed.
+/// Returns the next connection; none if the acceptor was closed.
 template <class Acceptor>
 auto accept_next(Acceptor& acceptor, boost::source_location const& place) {
   boost::system::error_code error;
@@ -115,13 +116,14 @@ void serve_one(Handler& handler, Socket socket) {
 
 }  // namespace detail
 
-/// Calls handler(socket) for each connection, in a task of its own, until the acceptor is closed: then it returns, once
-/// all connections have ended. Suspends. When cancelled, it closes the acceptor, waits for the connections as above,
-/// and then throws. An error of a handler ends its connection only, and goes to the hook for unhandled exceptions, save
-/// for those of a peer that has gone (boost::asio::error::eof, connection_reset, broken_pipe), which is how connections
-/// end; so does a shortage of descriptors or memory, after which it goes on. Throws boost::system::system_error if
-/// there can be no more connections for another reason, once those there are have ended; std::invalid_argument if there
-/// is room for none.
+/// Calls handler(socket) for each connection, in a task of its own. Returns when the acceptor was closed and all
+/// connections have ended.
+///
+/// Suspends; cancellation point: closes the acceptor, waits for the connections as described above, and throws. An
+/// error of a handler ends its connection only, and goes to the hook for unhandled exceptions, except those of a peer
+/// that has closed the connection (boost::asio::error::eof, connection_reset, broken_pipe). A shortage of descriptors
+/// or memory goes to the hook, too, and the server goes on. Throws boost::system::system_error if accepting fails for
+/// another reason, once the present connections have ended; std::invalid_argument if the maximum number is zero.
 template <class Acceptor, class Handler>
 void serve(Acceptor& acceptor, Handler&& handler, serve_options const& options = {},
            boost::source_location const& place = BOOST_CURRENT_LOCATION) {
@@ -166,9 +168,10 @@ void serve(Acceptor& acceptor, Handler&& handler, serve_options const& options =
   if (failure != nullptr) std::rethrow_exception(failure);
 }
 
-/// The number of the first of these signals that comes from now on. Until then they do nothing else; before and after
-/// it, what they did before. Suspends; when cancelled, none was taken. They must not stand in
-/// run_options::cancel_on_signals as well.
+/// Waits for the first of these signals, and returns its number. During the wait the signals have no other effect;
+/// before and afterwards they have their former one.
+///
+/// Suspends; cancellation point. Precondition: the signals are not in run_options::cancel_on_signals.
 inline int wait_for_signal(std::initializer_list<int> signals,
                            boost::source_location const& place = BOOST_CURRENT_LOCATION) {
   boost::asio::signal_set awaited(io_context(place));

@@ -1,30 +1,32 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// Any asynchronous operation of Boost.Asio, or of a library built on it, as a call that waits for it.
+// A completion token: an asynchronous operation of Boost.Asio, or of a library built on it, as a call that waits.
 //
 //   std::size_t const size = socket.async_read_some(buffer, fibers::use_fiber);
 //   boost::system::error_code error;
 //   socket.async_connect(endpoint, fibers::use_fiber[error]);
 //
-// The result is what the operation's handler would be given: nothing, a value, or a std::tuple of several. An
-// error_code or exception_ptr that comes first is thrown, an error_code as boost::system::system_error; or it goes into
-// the error_code in brackets. Asio's as_tuple and redirect_error work too.
+// The result has the arguments of the operation's handler: nothing, a value, or a std::tuple of several. A leading
+// error_code or exception_ptr is thrown, an error_code as boost::system::system_error, or it is assigned to the
+// error_code in brackets. Asio's as_tuple and redirect_error work too.
 //
-// Each is a suspension point. A request to cancel that is pending is thrown before the operation begins. One that comes
-// while it is under way tells the operation to end, and then waits for that, since the operation works with memory of
-// the task. If it was completed all the same, its result is returned, and the request stays pending: so no byte and no
-// connection is lost. If it was aborted, cancelled_error is thrown, and transferred() says how many bytes it had moved.
-// (Where the error does not come first, as under redirect_error, prepend, or in the results of a parallel group, an
-// abort cannot be told apart: what the operation gave is returned, and the request stays pending.) Operations that Asio
-// cannot cancel are waited for. Others are told until they end, since composed ones may not hear it in a gap between
-// two parts; so a coroutine that is cancelled in co_spawn(…, use_fiber) cannot wait undisturbed to clean up.
+// Each call suspends and is a cancellation point. A pending cancellation is delivered before the operation begins. If
+// one arrives during the operation, the operation is asked to abort, and the call waits until it has ended, since the
+// operation uses memory of the task. If the operation has completed nevertheless, its result is returned and the
+// cancellation stays pending: no byte and no connection is lost. If it was aborted, cancelled_error is thrown, and
+// transferred() says how many bytes were transferred. (If the error is not the first argument, as under redirect_error,
+// prepend, or in a parallel group, an abort cannot be recognized: the result is returned, and the cancellation stays
+// pending.) Operations that Asio cannot cancel are waited for. The others are asked until they end, since a composed
+// operation may miss a request between two parts. A coroutine that is cancelled in co_spawn(…, use_fiber) therefore
+// cannot wait undisturbed in its clean-up.
 //
-// The I/O object may belong to io_context(), or to anything that other threads run; there it is ended on its executor,
-// which must be a strand where several threads run it, as Asio demands. An operation that does not name its executor
-// (a parallel group, some of Beast's) is taken for one of io_context(): if it is not, do not let it be cancelled, as
-// under with_shield(). Do not destroy or move an I/O object while a task waits for it: close() it, and the wait ends.
-// If nobody runs the I/O object's io_context, the task waits for ever. Within a task only.
+// The I/O object may belong to io_context(), or to an execution context that other threads run. There the operation is
+// aborted on its executor, which must be a strand if several threads run it, as Asio requires. An operation that does
+// not name its executor (a parallel group, some of Beast's) counts as one of io_context(): if it is not, shield it from
+// cancellation, as with with_shield(). Precondition: the I/O object is not destroyed or moved while a task waits for
+// it; close() ends the wait. If no thread runs the I/O object's io_context, the task waits for ever. Within a task
+// only.
 
 #include <boost/asio/associated_cancellation_slot.hpp>
 #include <boost/asio/async_result.hpp>
@@ -47,10 +49,10 @@ struct use_fiber_with_error {
 struct use_fiber_t {
   constexpr use_fiber_t() = default;
 
-  /// The error goes there, and is not thrown.
+  /// Assigns the error to the error_code instead of throwing it.
   use_fiber_with_error operator[](boost::system::error_code& error) const noexcept { return {&error}; }
 
-  /// An executor whose I/O objects wait in this way if no token is given: socket.async_read_some(buffer).
+  /// An executor whose I/O objects use this token by default: socket.async_read_some(buffer).
   template <class InnerExecutor>
   struct executor_with_default : InnerExecutor {
     using default_completion_token_type = use_fiber_t;
@@ -75,7 +77,7 @@ inline constexpr use_fiber_t use_fiber{};
 
 }  // namespace fibers
 
-// How Asio asks a completion token what to do.
+// The customization point of Asio's completion tokens.
 namespace boost::asio {
 
 template <class R, class... Arguments>

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// What if the others had run first?
+// Explorations run a body under many schedules: what if the other tasks had run first?
 //
-// Each run must end as it should, and leave nothing, as in a sweep.
+// As in a sweep, each run must end as specified, and leave nothing.
 
 #include <concepts>
 #include <cstddef>
@@ -14,7 +14,7 @@
 namespace fibers::testing {
 
 struct explore_options {
-  /// Of the first run; the next ones have the numbers that follow.
+  /// The seed of the first run. Later runs have the following numbers.
   std::uint64_t seed = 1;
   /// As in sweep_options.
   std::size_t most_points = 100'000;
@@ -24,18 +24,18 @@ struct explore_options {
 /// runs next.
 struct systematic {
   std::size_t preemptions = 2;
-  /// No more runs than this.
+  /// The maximum number of runs.
   std::size_t most_runs = 100'000;
   /// As in sweep_options.
   std::size_t most_points = 100'000;
 };
 
 struct exploration {
-  /// The number of schedules that were run.
+  /// The number of runs.
   std::size_t runs;
-  /// How often, in all runs, several tasks or timers could have come next. 0: there is only one schedule.
+  /// The number of decisions among several tasks or timers, in all runs. 0: there is only one schedule.
   std::size_t choices;
-  /// Were these all schedules within the bound?
+  /// Whether these were all schedules within the bound.
   bool complete;
 };
 
@@ -44,17 +44,17 @@ exploration explore(std::function<void()> const& body, std::size_t runs, explore
 exploration explore(std::function<void()> const& body, systematic options);
 }  // namespace detail
 
-/// Runs the body under so many schedules: whenever several tasks are ready or timers due, a generator picks who comes
-/// first; and tasks give way wherever they may. FIBERS_SEED=17 in the environment runs only the schedule of this seed.
-/// Not for inside of a task: invalid_state_error.
+/// Runs the body under random schedules: whenever several tasks are ready or timers due, a generator chooses the next,
+/// and tasks yield at each point. The environment variable FIBERS_SEED=17 selects the schedule of this seed. Throws
+/// failure, and invalid_state_error within a task.
 template <class F>
 requires std::invocable<F&> exploration explore(F&& body, std::size_t runs = 1000, explore_options options = {}) {
   return detail::explore([&body] { static_cast<void>(body()); }, runs, options);
 }
 
-/// Walks through the schedules one by one, those with the fewest departures first. FIBERS_SCHEDULE, which a failure
-/// names, runs only one. The number of schedules grows with the number of steps to the power of `preemptions`: for
-/// small bodies.
+/// Runs all schedules within the bound, those with the fewest departures first. The environment variable
+/// FIBERS_SCHEDULE, whose value a failure names, selects one. Complexity: the number of steps to the power of
+/// `preemptions`, so it is for small bodies.
 template <class F>
 requires std::invocable<F&> exploration explore(F&& body, systematic options) {
   return detail::explore([&body] { static_cast<void>(body()); }, options);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// A fixture which finds what a test case leaves behind: the library's memory (tasks that a handle keeps, items, errors)
-// and exceptions that nobody fetched. Header only, for Catch2 of version 2 or 3, and for GoogleTest:
+// A fixture that detects what a test case leaves behind: the library's memory (tasks that a handle keeps, items,
+// errors) and unfetched exceptions. Header only, for Catch2 of version 2 or 3, and for GoogleTest:
 //
 //   #include <catch2/catch.hpp>                  // the framework first
 //   #include <fibers/testing/leak_check.hpp>
@@ -13,7 +13,7 @@
 //   using cache_test = fibers::testing::leak_check_test;
 //   TEST_F(cache_test, …) { … }
 //
-// With neither, or to look at any moment: leak_check::problem().
+// Without a framework, or at any moment: leak_check::problem().
 
 #include <exception>
 #include <fibers/detail/engine/task_state.hpp>
@@ -39,7 +39,7 @@ class leak_check : private fibers::detail::memory_watch {
 #endif
   }
 
-  /// What has been left since it began, on any thread; empty if nothing.
+  /// Describes what was left behind since the construction, on all threads; empty if nothing.
   std::string problem() const {
     std::string found;
     if (auto const blocks = outstanding(); blocks > 0) {
@@ -61,7 +61,7 @@ class leak_check : private fibers::detail::memory_watch {
 };
 
 #if defined(GTEST_API_)
-/// The same as a base for TEST_F.
+/// The same, as a base class for TEST_F.
 class leak_check_test : public ::testing::Test {
   leak_check check_;
 };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// Is a call a suspension point?
+// Tests whether a call is a suspension point.
 //
 //   fibers::testing::expect_no_suspension_point([&] { queue.try_put(1); });
 
@@ -15,7 +15,7 @@ namespace fibers::testing {
 
 namespace detail {
 
-/// Counts the points to which the running task comes while this lives.
+/// Counts the cancellation points that the running task reaches during the life of this object.
 class point_count {
  public:
   explicit point_count(boost::source_location const& place);
@@ -46,14 +46,14 @@ decltype(auto) call_and_expect(F& call, boost::source_location const& place, Exp
 
 }  // namespace detail
 
-/// Calls it, and throws failure if no request to cancel could have been delivered in it. Returns what it returns. What
-/// it throws goes on as it is.
+/// Calls `call`, and throws failure if no cancellation could have been delivered in it. Returns its result, and does
+/// not catch its exceptions.
 template <std::invocable F>
 decltype(auto) expect_suspension_point(F&& call, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
   return detail::call_and_expect(call, place, &detail::point_count::expect_some);
 }
 
-/// Calls it, and throws failure if a request to cancel could have been delivered in it.
+/// Calls `call`, and throws failure if a cancellation could have been delivered in it.
 template <std::invocable F>
 decltype(auto) expect_no_suspension_point(F&& call, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
   return detail::call_and_expect(call, place, &detail::point_count::expect_none);
