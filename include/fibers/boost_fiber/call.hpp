@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// Any call that may stop a Boost fiber, from a task.
+// Calls functions from a task that suspend their Boost fiber.
 
 #include <cxxabi.h>
 
@@ -25,7 +25,7 @@ struct boost_call_result : std::invoke_result<F> {};
 template <std::invocable<std::stop_token> F>
 struct boost_call_result<F> : std::invoke_result<F, std::stop_token> {};
 
-/// On the stack of the task that waits for it.
+/// Lives on the stack of the waiting task.
 template <class F>
 class boost_call final : waiter {
  public:
@@ -74,13 +74,12 @@ class boost_call final : waiter {
 
 namespace boost_fiber {
 
-/// Calls `f` on a Boost fiber of this thread, and waits for it; returns what it returns, or throws what it throws. For
-/// whatever in Boost.Fiber stops its caller, be it a lock, a barrier or a sleep: a task that calls such a thing itself
-/// holds up all tasks of its loop.
+/// Calls `f` on a Boost fiber of this thread, and waits for it. Returns what it returns, or throws what it throws.
 ///
-/// Suspends. Boost.Fiber can take no wait back: so a task that is cancelled meanwhile goes on waiting for `f`, gets its
-/// result, and the request stays pending. `f` may take a std::stop_token, which is told of the request, and then see to
-/// it that it ends. What is locked in `f` must be unlocked in it.
+/// For functions of Boost.Fiber that suspend their caller, such as a lock, a barrier or a sleep: a task that calls one
+/// itself blocks all tasks of its loop. Suspends; cancellation point, but a wait of Boost.Fiber cannot be withdrawn: a
+/// task that is cancelled meanwhile waits on for `f` and gets its result, and the cancellation stays pending. `f` may
+/// take a std::stop_token, which is stopped by the cancellation. Precondition: what is locked in `f` is unlocked in it.
 template <class F>
 requires(std::invocable<std::decay_t<F>> || std::invocable<std::decay_t<F>, std::stop_token>) auto call(
     F&& f, boost::source_location const& place = BOOST_CURRENT_LOCATION) ->

@@ -3,11 +3,10 @@
 
 // Tasks wait for futures of Boost.Fiber.
 //
-// A wait in Boost.Fiber cannot be taken back. So a Boost fiber waits in place of the tasks, one for each future; a task
-// that is cancelled leaves, and a task that comes again finds the same Boost fiber. It goes when the future is ready,
-// or when it finds, looking up now and then, that nobody waits any more: else its thread could not end before the
-// promise does. It shares in what future and promise share, and never looks at the future itself: that may be moved and
-// destroyed as ever.
+// A wait of Boost.Fiber cannot be withdrawn. Therefore one Boost fiber for each future waits on behalf of the tasks. A
+// cancelled task leaves; a task that waits again finds the same Boost fiber. It ends when the future is ready, or when
+// it finds at one of its periodic checks that no task waits: otherwise its thread could not end before the promise. It
+// owns the shared state, and does not use the future itself, which may be moved and destroyed as usual.
 
 #include <boost/assert/source_location.hpp>
 #include <boost/fiber/exceptions.hpp>
@@ -31,7 +30,7 @@ namespace detail {
 
 using boost_future_state = boost::intrusive_ptr<boost::fibers::detail::shared_state_base>;
 
-/// What the future shares with its promise. It is in a private base, to which only such a cast leads.
+/// The shared state of a future. It is in a private base, to which only such a cast leads.
 template <class T>
 boost_future_state state_of(boost::fibers::detail::future_base<T> const& future) {
   if (future.valid()) return future.state_;
@@ -69,7 +68,7 @@ class boost_future_watch {
     return watch;
   }
 
-  /// False if it has just left.
+  /// Returns false if the Boost fiber has just left.
   bool wait(task_state& self, boost::source_location const& place) {
     std::unique_lock guard(lock_);
     if (left_) return false;
@@ -102,7 +101,7 @@ class boost_future_watch {
   wait_list<> waiters_{lock_};
 };
 
-/// From one that is ready. Even then get() may stop its caller, for another thread that looks at the future.
+/// For a future that is ready. Even then get() may suspend its caller, if another thread uses the future.
 template <class Future>
 decltype(auto) get_from(Future& future, boost::source_location const& place) {
   auto take = [&]() -> decltype(auto) { return future.get(); };
@@ -113,15 +112,16 @@ decltype(auto) get_from(Future& future, boost::source_location const& place) {
 
 namespace boost_fiber {
 
-/// A boost::fibers::future or shared_future of anything.
+/// A boost::fibers::future or shared_future of any type.
 template <class Future>
 concept waitable_future = requires(Future const& future) {
   fibers::detail::state_of(future);
 };
 
-/// Waits until the future is ready. Suspends; a task that is cancelled stops waiting at once, and the future is as it
-/// was. (A Boost fiber then waits on for a moment, with nothing but its stack; the thread cannot end before it does.)
-/// Throws boost::fibers::future_uninitialized for one that is not valid().
+/// Waits until the future is ready.
+///
+/// May suspend; cancellation point: the future is unchanged. (A Boost fiber waits on for a moment; the thread cannot
+/// end before it does.) Throws boost::fibers::future_uninitialized for a future that is not valid().
 template <waitable_future Future>
 void wait(Future const& future, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
   auto& self = fibers::detail::enter(place);
@@ -130,8 +130,9 @@ void wait(Future const& future, boost::source_location const& place = BOOST_CURR
   }
 }
 
-/// wait(), and then the future's get(): the value, or what the promise was given. A task that is cancelled has taken
-/// nothing: the future is valid, and its value there when it comes.
+/// Calls wait(), and then the future's get(): returns the value, or throws what the promise was given.
+///
+/// May suspend; cancellation point: the future stays valid, and its value is not lost.
 template <class T>
 T get(boost::fibers::future<T>& future, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
   wait(future, place);

@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// A loop inside of a Boost.Fiber program.
+// A loop in a Boost.Fiber program.
 //
-// A loop that shares its thread with Boost fibers sleeps as one of them: it stops the Boost fiber on which run() was
-// called, and no other. A thread that had no Boost fibers becomes the main one of its own. While tasks are busy, the
-// Boost fibers beside them have a turn every 64 switches.
+// A loop that shares its thread with Boost fibers parks as one of them: it suspends the Boost fiber that has called
+// run(). A busy loop yields to the other Boost fibers every 64 switches.
 //
-// In a program that includes this, all loops do so from their beginning. A shared library that includes it, such as a
-// plugin, does not decide that for the program: there a thread's loops do so from their beginning while a host lives on
-// that thread, and else from the first time that one of their tasks waits for a Boost fiber.
+// In a program that includes this header, all loops do so from their beginning. A shared library that includes it, such
+// as a plugin, does not decide that for the program: there the loops of a thread do so from their beginning while a
+// host lives on that thread, otherwise from the first time that one of their tasks waits for a Boost fiber.
 //
-// Which trap of Boost.Fiber is met where:
+// Traps of Boost.Fiber, and where they are handled:
 //
 //   waking takes locks              boost_sleeper holds one only for its flag, so that waking never stops a fiber; from
 //                                   a signal handler, where nothing of this is allowed, a thread is asked to do it
@@ -52,10 +51,10 @@
 
 namespace fibers::detail {
 
-/// Where one Boost fiber sleeps until it is woken.
+/// Suspends one Boost fiber until it is woken.
 class boost_sleeper {
  public:
-  /// Until wake(), which may have come before, or until `deadline`. Stops the calling Boost fiber.
+  /// Suspends the calling Boost fiber until wake(), which may have been called before, or until `deadline`.
   void sleep(time_point deadline) {
     std::unique_lock guard(mutex_);
     auto const is_awake = [this] { return awake_; };
@@ -71,13 +70,13 @@ class boost_sleeper {
     awake_ = false;
   }
 
-  /// Was it woken, and has not slept since? Any thread.
+  /// Returns whether it was woken and has not slept since. Thread-safe.
   bool awake() {
     std::scoped_lock const guard(mutex_);
     return awake_;
   }
 
-  /// Any thread. Stops nobody.
+  /// Does not suspend. Thread-safe.
   void wake() noexcept {
     {
       std::scoped_lock const guard(mutex_);
@@ -92,7 +91,7 @@ class boost_sleeper {
   bool awake_ = false;
 };
 
-/// Wakes a loop for a signal handler, which cannot do that itself.
+/// Wakes a loop on behalf of a signal handler, which cannot do that itself.
 class boost_bell {
  public:
   explicit boost_bell(parker& p) {
@@ -120,7 +119,7 @@ class boost_bell {
     ::sem_destroy(&rung_);
   }
 
-  /// Signal handlers.
+  /// Async-signal-safe.
   void ring() noexcept { ::sem_post(&rung_); }
 
  private:
@@ -137,7 +136,7 @@ class boost_bell {
 
 class boost_future_watch;
 
-/// The Boost fibers which wait for futures on behalf of the tasks of a loop: one for each future. Any thread.
+/// The Boost fibers that wait for futures on behalf of the tasks of a loop, one for each future. Thread-safe.
 class boost_future_watches {
  public:
   std::shared_ptr<boost_future_watch> find(void const* future) const {
@@ -153,7 +152,7 @@ class boost_future_watches {
     std::scoped_lock const guard(mutex_);
     watches_.erase(future);
   }
-  /// Only if `may_go` says so, while nobody can find it.
+  /// Removes it if `may_go` returns true, under the lock with which it is found.
   template <class MayGo>
   bool remove_if(void const* future, MayGo may_go) noexcept {
     std::scoped_lock const guard(mutex_);
@@ -192,7 +191,7 @@ class boost_host final : public parker {
   /// For parker_source.
   static std::unique_ptr<parker> make() { return std::make_unique<boost_host>(); }
 
-  /// That of this thread's loop, which is chosen if none was.
+  /// Returns the parker of this thread's loop, which is installed if there was none.
   static boost_host& here(boost::source_location const& place) {
     auto* const chosen = chosen_parker(place);
     if (chosen == nullptr) {
@@ -209,12 +208,12 @@ class boost_host final : public parker {
         detail::to_string(place) + ")");
   }
 
-  /// Runs `body` on a Boost fiber of its own, on this thread, soon. For who needs little stack.
+  /// Runs `body` soon, on a Boost fiber of its own with a small stack, on this thread.
   template <class Body>
   static void start(Body body) {
     boost::fibers::fiber(boost::fibers::launch::post, std::move(body)).detach();
   }
-  /// The same for anybody's code: with as much stack as a task has, and a guard at its end.
+  /// The same for user code: with the stack size of a task, and a guard.
   template <class Body>
   static void start_guarded(Body body) {
     boost::fibers::protected_fixedsize_stack stack(run_options{}.stack_size);
@@ -251,9 +250,9 @@ inline program_parker_source const loops_sleep_as_boost_fibers(&boost_host::make
 
 namespace fibers::boost_fiber {
 
-/// For shared libraries: while it lives, the loops of this thread share the thread with its Boost fibers, as all loops
-/// do in a program whose own sources include this header. fibers::run() then stops only the Boost fiber that calls it,
-/// and so does the destructor of a task that waits for its task.
+/// For shared libraries: during its life the loops of this thread share the thread with its Boost fibers, as all loops
+/// do in a program whose own sources include this header. fibers::run() then suspends only the calling Boost fiber, and
+/// so does the destructor of a task.
 ///
 /// Created and destroyed by the same thread, outside of tasks, in any order. Does not suspend. Does not throw.
 class host {

@@ -26,8 +26,8 @@
 
 namespace fibers::boost_fiber {
 
-/// Takes items out of a channel: within tasks of one loop, which must be over before it goes. The channel may have
-/// other consumers and outlives it.
+/// Takes items out of a channel, for tasks of one loop. Precondition: these tasks no longer use it when it is
+/// destroyed, and the channel outlives it. The channel may have other consumers.
 template <class Channel>
 class receiver
     : public fibers::detail::boost_channel_end<Channel, fibers::detail::getter<typename Channel::value_type>> {
@@ -37,20 +37,22 @@ class receiver
  public:
   using value_type = typename base::value_type;
 
-  /// Within a task. Takes nothing yet.
+  /// Within a task. Takes no item yet.
   explicit receiver(Channel& channel, boost::source_location const& place = BOOST_CURRENT_LOCATION)
       : base(channel, place) {}
 
-  /// Closes the channel: else nothing could call back the Boost fiber that may wait in it for an item. An item that was
-  /// on its way to a get() which was then cancelled goes too, if nobody has taken it since; try_get() does. Suspends
-  /// until the Boost fiber is back, which is soon, and no cancellation cuts that short.
+  /// Closes the channel: otherwise a Boost fiber that waits in it could not be recalled. An item that was on its way to
+  /// a cancelled get() is destroyed if it was not taken since; try_get() takes it. Suspends until the Boost fiber has
+  /// left the channel, which is soon; a cancellation does not interrupt that.
   ~receiver() {
     this->channel_.close();
     this->wait_until_at_rest();
   }
 
-  /// Waits until there is an item, and takes it. Suspends; if cancelled, an item that was on its way already stays here
-  /// for the next one who asks. Throws queue_shut_down once the channel is closed and empty.
+  /// Waits until there is an item, and takes it.
+  ///
+  /// Suspends; cancellation point: an item that is on its way stays here for the next call. Throws queue_shut_down once
+  /// the channel is closed and empty.
   value_type get(boost::source_location const& place = BOOST_CURRENT_LOCATION) {
     auto& self = fibers::detail::enter(place);
     std::unique_lock guard(this->lock_);
@@ -67,14 +69,14 @@ class receiver
     return std::move(*w.item);
   }
 
-  /// An item if there is one, be it one that a cancelled get() has left here. (Of an unbuffered channel only that.)
-  /// Does not suspend.
+  /// Returns an item if there is one, also one that a cancelled get() has left here. (Of an unbuffered channel only
+  /// that.) Does not suspend.
   std::optional<value_type> try_get() {
     std::unique_lock guard(this->lock_);
     return get_now(guard);
   }
 
-  /// The items, until the channel is closed and empty. Its increment suspends, as get().
+  /// Iterates over the items until the channel is closed and empty. The increment suspends, as get().
   class iterator {
    public:
     using value_type = receiver::value_type;
@@ -103,7 +105,7 @@ class receiver
   std::default_sentinel_t end() const noexcept { return {}; }
 
  private:
-  // Gives the lock up while it looks into the channel.
+  // Releases the lock while it uses the channel.
   std::optional<value_type> get_now(std::unique_lock<fibers::detail::spinlock>& guard) {
     if (left_.has_value()) return std::exchange(left_, std::nullopt);
     if constexpr (base::is_buffered) {

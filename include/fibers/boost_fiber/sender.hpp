@@ -36,9 +36,9 @@ struct boost_putter : wait_entry {
 
 namespace fibers::boost_fiber {
 
-/// Puts items into a channel: within tasks of one loop, which must be over before it goes. The channel may have other
-/// producers and outlives it. It has one item in its hands while there is no room in the channel; so a channel has room
-/// for one more with it than without.
+/// Puts items into a channel, for tasks of one loop. Precondition: these tasks no longer use it when it is destroyed,
+/// and the channel outlives it. The channel may have other producers. While the channel is full, the sender holds one
+/// more item.
 template <class Channel>
 class sender : public fibers::detail::boost_channel_end<Channel, fibers::detail::boost_putter<Channel>> {
   using putter = fibers::detail::boost_putter<Channel>;
@@ -51,11 +51,13 @@ class sender : public fibers::detail::boost_channel_end<Channel, fibers::detail:
   explicit sender(Channel& channel, boost::source_location const& place = BOOST_CURRENT_LOCATION)
       : base(channel, place) {}
 
-  /// Suspends until the channel has taken the item in its hands, or is closed, and no cancellation cuts that short.
+  /// Suspends until the channel has taken the held item, or is closed. A cancellation does not interrupt that.
   ~sender() { this->wait_until_at_rest(); }
 
-  /// Waits until it may have the item; the channel gets it as soon as that has room. Suspends; if cancelled, the item
-  /// is untouched. Throws queue_shut_down, likewise, once the channel is closed.
+  /// Waits until the sender can hold the item, which the channel gets as soon as it has room.
+  ///
+  /// Suspends; cancellation point: the item is unchanged. Throws queue_shut_down, with the item unchanged, once the
+  /// channel is closed.
   void put(value_type&& item, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
     auto& self = fibers::detail::enter(place);
     if (put_now(item)) return;
@@ -82,9 +84,9 @@ class sender : public fibers::detail::boost_channel_end<Channel, fibers::detail:
     put(value_type(item), place);
   }
 
-  /// Waits until the channel has taken all that was put. Suspends; if cancelled, nothing has changed. Throws
-  /// queue_shut_down if the channel was closed before that. (An unbuffered channel says so too if it was closed when
-  /// the last item had just been taken: Boost.Fiber cannot tell these cases apart.)
+  /// Waits until the channel has taken all items. Suspends; cancellation point. Throws queue_shut_down if the channel
+  /// was closed before that. (For an unbuffered channel also if it was closed just after the last item was taken:
+  /// Boost.Fiber does not distinguish these cases.)
   void flush(boost::source_location const& place = BOOST_CURRENT_LOCATION) {
     auto& self = fibers::detail::enter(place);
     std::unique_lock guard(this->lock_);
@@ -97,8 +99,8 @@ class sender : public fibers::detail::boost_channel_end<Channel, fibers::detail:
     this->check_end();
   }
 
-  /// The item that was in its hands when the channel was closed, once. (Of an unbuffered channel, a receiver may have
-  /// got it all the same: see flush(). If its items cannot be copied, such an item goes with the push, and there is
+  /// Returns, once, the item that the sender held when the channel was closed. (For an unbuffered channel, a receiver
+  /// may have got it nevertheless: see flush(). If items cannot be copied, it is destroyed by the push, and there is
   /// none.) Does not suspend.
   std::optional<value_type> take_unsent() {
     std::scoped_lock const guard(this->lock_);
@@ -106,7 +108,7 @@ class sender : public fibers::detail::boost_channel_end<Channel, fibers::detail:
   }
 
  private:
-  // Straight into the channel. Boost.Fiber moves the item only if it takes it.
+  // Directly into the channel. Boost.Fiber moves the item only if it takes it.
   bool put_now(value_type& item) {
     if constexpr (base::is_buffered) {
       {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// Boost fibers wait for tasks. To cancel one they need nothing of this: cancel() is for every thread.
+// Boost fibers wait for tasks. To cancel a task, a Boost fiber calls its cancel(), which is thread-safe.
 
 #include <atomic>
 #include <boost/assert/source_location.hpp>
@@ -17,10 +17,10 @@ namespace fibers {
 
 namespace detail {
 
-/// Tells a Boost fiber, once, that a task has ended.
+/// Notifies a Boost fiber, once, that a task has ended.
 class boost_notice {
  public:
-  /// Told when the last copy of what this returns goes.
+  /// Notifies when the last copy of the result is destroyed.
   static std::shared_ptr<void> teller_of(std::shared_ptr<boost_notice> const& notice) {
     return {nullptr, [notice](void*) noexcept {
               notice->sleeper_.wake();
@@ -43,8 +43,8 @@ class boost_notice {
 
 namespace boost_fiber {
 
-/// Waits for the end of a task, whatever it is, and throws nothing of it. For Boost fibers of any thread, the one of
-/// the task's loop or another: stops the calling one. A task waits by the function of this name that its handle has.
+/// Waits until a task has ended, and throws nothing of it. For Boost fibers of all threads: suspends the calling Boost
+/// fiber. A task calls the member function wait() of a handle instead.
 inline void wait(fibers::detail::task_base const& task, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
   if (fibers::detail::loop_is_here()) {
     throw invalid_state_error("fibers: boost_fiber::wait() and get() of a task are for Boost fibers, and this is " +
@@ -58,7 +58,7 @@ inline void wait(fibers::detail::task_base const& task, boost::source_location c
   notice->wait();
 }
 
-/// wait(), and then the result, or what left the task: of a handle a copy, as its own get() gives.
+/// Calls wait(), and then returns the result or throws what left the task; of a handle a copy, as its own get().
 template <class T>
 T get(task_handle<T> const& task, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
   wait(task, place);

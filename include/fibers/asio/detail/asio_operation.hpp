@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// An operation of Asio as Asio sees it: a handler that keeps what it is given, and what becomes of that in the task.
+// The handler of an operation, which stores the results, and the code that returns them to the task.
 
 #include <cxxabi.h>
 
@@ -51,7 +51,8 @@ struct asio_allocator {
 template <class... Values>
 class asio_operation;
 
-/// What Asio calls at the end of the operation. If it is destroyed instead, the task is woken too, and told so.
+/// The handler that Asio calls at the end of the operation. If it is destroyed instead, the task is woken with an
+/// error.
 template <class... Values>
 class asio_handler {
  public:
@@ -75,7 +76,7 @@ class asio_handler {
   asio_operation_base::share share_;
 };
 
-/// What a call gives for an operation with these results, behind an error that comes first.
+/// The result type of a call, for an operation with these results after the leading error.
 template <class... Values>
 struct asio_value {
   using type = std::tuple<Values...>;
@@ -95,7 +96,7 @@ struct asio_result<boost::system::error_code, More...> : asio_value<More...> {};
 template <class... More>
 struct asio_result<std::exception_ptr, More...> : asio_value<More...> {};
 
-/// Does an error say that the operation was ended, and did not just end?
+/// Returns whether an error says that the operation was aborted.
 inline bool is_abort(boost::system::error_code const& error) noexcept {
   return error == boost::asio::error::operation_aborted || error == boost::asio::experimental::error::channel_cancelled;
 }
@@ -114,7 +115,7 @@ inline bool is_abort(std::exception_ptr const& error) {
   }
 }
 
-/// The same of what the handler was given, in which the error comes first; adapters may have put it into a tuple.
+/// The same for the arguments of the handler, of which the error is the first; adapters may have put them into a tuple.
 template <class T>
 bool begins_with_abort(T const&) {
   return false;
@@ -128,7 +129,7 @@ bool begins_with_abort(std::tuple<First, More...> const& values) {
   }
 }
 
-/// Where the operation runs, if it says so. Adapters such as as_tuple hold its initiation, one inside the other.
+/// The executor of the operation, if it names one. Adapters such as as_tuple wrap its initiation.
 template <class Initiation>
 concept names_executor = requires(Initiation const& initiation) {
   initiation.get_executor();
@@ -168,14 +169,14 @@ class asio_operation final : public asio_operation_base {
     sleep();
   }
 
-  /// For the handler.
+  /// Called by the handler.
   template <class... Given>
   void keep(Given&&... values) {
     result_.emplace(std::forward<Given>(values)...);
     completed();
   }
 
-  /// The result; or throws how it ended, save for an error that goes to `error`.
+  /// Returns the result, or throws the error, unless the error is assigned to `error`.
   value_type get(boost::system::error_code* error) {
     if (!result_.has_value()) {
       throw_request(0);

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// One operation of Asio that a task waits for. It lives on the task's stack, and so does the memory that Asio needs for
-// it, until nobody else has anything to do with it.
+// One operation of Asio that a task waits for. The operation and the memory that Asio needs for it are on the task's
+// stack, so the task waits until no other party uses them.
 //
-// Those have a share in it: the task, until it sleeps; the operation, until its handler has run; each block of memory
-// it took; and what is sent after an operation that other threads run, to end it. Who gives up the last share wakes the
-// task. If that is the task itself, the operation was completed at once, and it does not sleep.
+// These parties have a share in it: the task, until it suspends; the operation, until its handler has run; each block
+// of memory that the operation took; and a cancellation that was sent to an executor of other threads. The party that
+// releases the last share wakes the task. If that is the task itself, the operation has completed at once, and the task
+// does not suspend.
 
 #include <atomic>
 #include <boost/asio/cancellation_signal.hpp>
@@ -36,7 +37,7 @@ namespace fibers::detail {
 
 inline constexpr boost::source_location asio_place(__FILE__, __LINE__, "fibers::use_fiber");
 
-/// By which one operation is told to end: one that the loop has kept, if it sleeps in an io_context.
+/// The cancellation signal of one operation: reused, if the loop parks in an io_context.
 class asio_signal {
  public:
   asio_signal() {
@@ -63,7 +64,7 @@ class asio_signal {
   std::unique_ptr<boost::asio::cancellation_signal> signal_;
 };
 
-/// The part that does not depend on what the operation gives.
+/// The part that does not depend on the types of the results.
 class asio_operation_base : public waiter, private asio_told_operation {
  public:
   asio_operation_base(asio_operation_base const&) = delete;
@@ -98,7 +99,7 @@ class asio_operation_base : public waiter, private asio_told_operation {
   asio_operation_base() : waiter(begin(), asio_place) {}
   ~asio_operation_base() = default;
 
-  /// Before the operation is under way, so that requests to cancel can reach it.
+  /// Called before the initiation, so that cancellation requests reach the operation.
   template <class Executor>
   void runs_on(Executor const& executor) noexcept {
     if (belongs_here(executor)) return;
@@ -106,7 +107,7 @@ class asio_operation_base : public waiter, private asio_told_operation {
     end_ = &end_elsewhere<Executor>;
   }
 
-  /// The initiation threw, but may have passed the handler on before.
+  /// Called if the initiation threw; it may have moved the handler elsewhere before.
   void end_failed() noexcept {
     if (shares_.count() > 1) tell();
     sleep();
