@@ -57,8 +57,13 @@ claim wait_for_end(task_state& target, waiter& w) noexcept {
   return how;
 }
 
-// Throws if waiting for `target` would be a deadlock, because `target` waits for `self`. The last wait closes a cycle,
-// so only a task that is itself awaited needs this check.
+// The last wait closes a cycle, so only a task that is awaited can close one, with a target that waits. Requests are
+// forwarded, and cycles found, within one loop.
+bool may_close_cycle(task_state& self, task_state& target) noexcept {
+  return &target.loop() == &self.loop() && target.stage() == stage::suspended && self.observed();
+}
+
+// Throws if waiting for `target` would be a deadlock, because `target` waits for `self`.
 void refuse_cycle(task_state& self, task_state& target) {
   std::string names = std::string("'").append(self.name()).append("'");
   wait_path path(target);
@@ -84,7 +89,7 @@ void join(task_state& target, pass_on forward, boost::source_location const& pla
   if (target.finished() && running_task() == nullptr) return;  // valid in a callback and on a thread without a loop
   auto& self = enter(place);
   if (target.finished()) return;
-  if (&self == &target || (forward == pass_on::yes && self.observed())) refuse_cycle(self, target);
+  if (&self == &target || (forward == pass_on::yes && may_close_cycle(self, target))) refuse_cycle(self, target);
   if (forward == pass_on::no) {
     plain_waiter w(self, place);
     return settle(self, wait_for_end(target, w));
