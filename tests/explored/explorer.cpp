@@ -72,7 +72,7 @@ class execution {
   [[noreturn]] void fail(std::string problem);
 
   static thread_local std::shared_ptr<execution> current;
-  static thread_local unsigned self;
+  static thread_local unsigned thread_number;
 
  private:
   bool can_run(unsigned i) const {
@@ -95,7 +95,7 @@ class execution {
 };
 
 thread_local std::shared_ptr<execution> execution::current;
-thread_local unsigned execution::self = 0;
+thread_local unsigned execution::thread_number = 0;
 
 unsigned execution::choose(unsigned options) {
   if (options == 1) return 0;
@@ -197,7 +197,7 @@ void execution::run(std::shared_ptr<execution> const& self) {
     threads.emplace_back([self, i] {
       self->threads_[i]->turn.acquire();
       execution::current = self;
-      execution::self = i;
+      execution::thread_number = i;
       self->what_.threads[i]();
       execution::current = nullptr;
       self->threads_[i]->state = status::ended;
@@ -317,9 +317,9 @@ class one_processor {
 }  // namespace
 
 void interleave(std::function<void()> const& f) {
-  execution::current->arrive(execution::self);
+  execution::current->arrive(execution::thread_number);
   f();
-  execution::current->leave(execution::self);
+  execution::current->leave(execution::thread_number);
 }
 
 exploration repeat(std::function<scenario()> const& make, std::uint64_t number) {
@@ -371,7 +371,7 @@ bool planted(char const* fault) noexcept {
 void step(void const*, state const& of, char const* operation, char const* file, int line) noexcept {
   auto* const here = execution::current.get();
   if (here == nullptr) return;
-  here->step(execution::self, operation, file, line);
+  here->step(execution::thread_number, operation, file, line);
   if (*const_cast<state const volatile*>(&of) != state::alive) {
     here->fail(std::string(operation) + " of an object that was destroyed");
   }
@@ -379,7 +379,7 @@ void step(void const*, state const& of, char const* operation, char const* file,
 
 void yield() noexcept {
   if (auto* const here = execution::current.get()) {
-    here->yield(execution::self);
+    here->yield(execution::thread_number);
   } else {
     std::this_thread::yield();
   }
@@ -388,7 +388,7 @@ void yield() noexcept {
 }  // namespace explored
 
 void wait_on(atomic<std::uint32_t>& word, std::uint32_t value, time_point) noexcept {
-  if (word.load() == value) explored::execution::current->park(explored::execution::self, &word);
+  if (word.load() == value) explored::execution::current->park(explored::execution::thread_number, &word);
 }
 
 void wake_one(atomic<std::uint32_t>& word) noexcept {
