@@ -4,7 +4,7 @@
 Each fault is code that runs only if it was chosen (explored::planted), so one build serves the right library and all
 faults. The library itself knows nothing of them.
 
-plant.py ROOT FOLDER SOURCE... -- STUB...    each stub includes the copy of its source
+plant.py ROOT FOLDER PARTS ENGINE LIBRARY    the last three are sources that include the copies, which compiles quickly
 """
 
 import pathlib
@@ -63,9 +63,13 @@ FAULTS = [
 ]
 
 
-def main(root, folder, *names):
-    at = names.index("--")
-    sources, stubs = names[:at], names[at + 1:]
+def group_of(source):
+    if source.match("detail/parts/*"):
+        return 0
+    return 1 if source.match("detail/engine/*") else 2
+
+
+def main(root, folder, *groups):
     changed = False
     for tree in ("include", "fibers"):
         for path in (root / tree).rglob("*.[hc]pp"):
@@ -82,10 +86,15 @@ def main(root, folder, *names):
             if not copy.exists() or copy.read_text() != text:
                 copy.write_text(text)
                 changed = True
-    for source, stub in zip(sources, stubs):
-        path = folder / pathlib.Path(source).resolve().relative_to(root)
-        if changed or not pathlib.Path(stub).exists():  # all are compiled again if one header has changed
-            pathlib.Path(stub).write_text(f'#include "{path.as_posix()}"\n')
+    texts = ["", "", ""]
+    for path in sorted((root / "fibers").rglob("*.cpp")):
+        source = path.relative_to(root / "fibers")
+        # The explorer has its own futex. The kit explores schedules of one thread, which is another matter.
+        if source.name != "futex.cpp" and source.parts[0] != "testing":
+            texts[group_of(source)] += f'#include "{(folder / "fibers" / source).as_posix()}"\n'
+    for group, text in zip(groups, texts):
+        if changed or not pathlib.Path(group).exists():  # all are compiled again if one header has changed
+            pathlib.Path(group).write_text(text)
     return None
 
 
