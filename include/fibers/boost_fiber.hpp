@@ -20,18 +20,19 @@
 // Precondition: a task does not itself call a function that suspends a Boost fiber (a lock, a sleep, future::get(), or
 // promise::set_value() while another thread uses the future), and starts none with launch::dispatch. Such a call
 // suspends the Boost fiber on which the loop runs, and with it all tasks of the loop. Nothing is lost, and other Boost
-// fibers continue. Until the call returns, they must not call run() or wait for tasks, and no second loop on the thread
-// may make such a call.
+// fibers continue. Precondition: until the call returns, these fibers do not call run() or wait for tasks, and no
+// second loop on the thread makes such a call.
 //
 // The Boost fiber on which a loop runs must stay on its thread; otherwise the loop ends the program. The main fiber of
 // a thread always stays. Other fibers stay unless the thread uses shared_work or work_stealing.
 //
 // In virtual time, a task's wait for a Boost fiber takes real time, as all waits for the outside do. Any other wait,
 // such as for an event that a Boost fiber sets, is a deadlock when no task can run and Boost fibers have had 200 turns.
-// Therefore two loops in virtual time on one thread must not wait for each other.
+// Precondition: two loops in virtual time on one thread do not wait for each other, since that counts as a deadlock.
 //
 // Up to Boost 1.87, Boost fibers share the state of exceptions: if two of them wait in a handler, `throw;` may throw
-// the exception of the other. Tasks have their own state. A Boost fiber must not call run() in a handler that rethrows.
+// the exception of the other. Tasks have their own state. Do not call run() on a Boost fiber in a handler that
+// rethrows.
 
 #include <fibers/boost_fiber/call.hpp>
 #include <fibers/boost_fiber/future.hpp>

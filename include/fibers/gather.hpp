@@ -291,7 +291,7 @@ auto gather(return_exceptions_t, Range&& tasks, boost::source_location const& pl
   return outcomes;
 }
 
-// --- anything else ---
+// --- diagnostics for other arguments ---
 
 template <class... T>
 void gather(T&&...) {

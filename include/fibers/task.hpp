@@ -98,7 +98,7 @@ class task_base {
   /// Throws invalid_state_error if the task has not ended, cancelled_error if the task was cancelled.
   std::exception_ptr exception() const;
 
-  /// The name that was given to spawn() or set later; "task-1" and so on by default.
+  /// Gets or sets the name of the task; by default "task-1" and so on.
   std::string name() const;
   void name(std::string name) const;
   task_id id() const;
@@ -231,7 +231,7 @@ struct task_access {
   }
   static task_ptr const& state(task_base const& handle) noexcept { return handle.state_; }
   static task_ptr checked(task_base const& handle) { return task_ptr(&handle.state()); }
-  /// Returns what get() returns for a task that has ended. Not a cancellation point.
+  /// Returns the result of get() for a task that has ended. Not a cancellation point.
   template <class Handle>
   static auto fetch(Handle& handle, task_state& ended) -> decltype(handle.get()) {
     return Handle::fetch(ended);
