@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// Input and output by Boost.Asio: every asynchronous operation is a call that waits, and that can be cancelled.
+// I/O with Boost.Asio: each asynchronous operation is a call that suspends the task, and a cancellation point.
 //
 //   fibers::run([] {
 //     tcp::acceptor acceptor(fibers::io_context(), {tcp::v4(), 7000});
@@ -14,7 +14,7 @@
 //     });
 //   });
 //
-// This part of the library consists of headers, and needs those of Boost.Asio.
+// This component is header-only, and needs the headers of Boost.Asio.
 
 #include <fibers/asio/connect.hpp>
 #include <fibers/asio/io_context.hpp>

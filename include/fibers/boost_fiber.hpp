@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// Cancellation for programs on Boost.Fiber, which has none of its own. Link Boost.Fiber, and include this: then
-// fibers::run() can be called on any Boost fiber, stops only that one, and its tasks and the Boost fibers can wait for
-// each other.
+// Cancellation for programs on Boost.Fiber, which has none of its own. Link Boost.Fiber, and include this header. Then
+// any Boost fiber can call fibers::run(), which suspends only that fiber, and tasks and Boost fibers can wait for each
+// other.
 //
 //   boost::fibers::future<page> download = boost::fibers::async(fetch, "…");
 //   fibers::run([&] {
@@ -14,23 +14,25 @@
 //   within a task                                within a Boost fiber
 //   get(future), wait(future)                    wait(task), get(task)
 //   receiver r(channel); r.get()                 task.cancel()
-//   sender s(channel); s.put(item)               whatever else is for any thread: event::set(), queue::try_put() …
-//   call(f): anything else that may stop
+//   sender s(channel); s.put(item)               any thread-safe function: event::set(), queue::try_put() …
+//   call(f): other functions that may suspend
 //
-// A task must not itself call what stops a Boost fiber (a lock, a sleep, future::get(), or promise::set_value() while
-// another thread looks at the future; nor start one with launch::dispatch): the Boost fiber that it would stop is the
-// one on which its loop runs, and with it all the loop's tasks. Nothing is lost by it, and the other Boost fibers go
-// on, but meanwhile they must not call run(), nor wait for tasks, nor a second loop on the thread do the same.
+// Precondition: a task does not itself call a function that suspends a Boost fiber (a lock, a sleep, future::get(), or
+// promise::set_value() while another thread uses the future), and starts none with launch::dispatch. Such a call
+// suspends the Boost fiber on which the loop runs, and with it all tasks of the loop. Nothing is lost, and other Boost
+// fibers continue. Precondition: until the call returns, these fibers do not call run() or wait for tasks, and no
+// second loop on the thread makes such a call.
 //
-// The Boost fiber on which a loop runs must stay on its thread: the main fiber of a thread always does, another one
-// unless the thread uses shared_work or work_stealing.
+// The Boost fiber on which a loop runs must stay on its thread; otherwise the loop ends the program. The main fiber of
+// a thread always stays. Other fibers stay unless the thread uses shared_work or work_stealing.
 //
-// In virtual time, waits of tasks for Boost fibers take the time they really take, as all waits for the outside do. A
-// wait for anything else, such as an event that a Boost fiber is to set, is a deadlock when no task can run, and Boost
-// fibers have had 200 turns. So two loops in virtual time on one thread must not wait for each other.
+// In virtual time, a task's wait for a Boost fiber takes real time, as all waits for the outside do. Any other wait,
+// such as for an event that a Boost fiber sets, is a deadlock when no task can run and Boost fibers have had 200 turns.
+// Precondition: two loops in virtual time on one thread do not wait for each other, since that counts as a deadlock.
 //
-// Up to Boost 1.87, Boost fibers share the state of exceptions: between two that wait in a handler, `throw;` may throw
-// what the other one caught. Tasks never do. But do not call run() on a Boost fiber in a handler that throws on after.
+// Up to Boost 1.87, Boost fibers share the state of exceptions: if two of them wait in a handler, `throw;` may throw
+// the exception of the other. Tasks have their own state. Do not call run() on a Boost fiber in a handler that
+// rethrows.
 
 #include <fibers/boost_fiber/call.hpp>
 #include <fibers/boost_fiber/future.hpp>

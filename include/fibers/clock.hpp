@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// Time. Deadlines are absolute, so that one computed once covers a whole dialogue.
+// Durations, deadlines and the clock of a loop. Deadlines are absolute, so one deadline covers several operations.
 
 #include <chrono>
 #include <cmath>
@@ -15,11 +15,12 @@ namespace fibers {
 using duration = std::chrono::steady_clock::duration;
 using time_point = std::chrono::steady_clock::time_point;
 
-/// Which clock a loop runs by. In virtual time the clock stands still while anything can run, and then jumps to
-/// the next deadline.
+/// The clock of a loop. Virtual time stands still while a task is ready, then jumps to the next deadline.
 enum class clock_kind : unsigned char { steady, virtual_time };
 
-/// The running loop's time: virtual under virtual time, else (and outside a loop) the steady clock. Any thread.
+/// The time of this thread's loop: virtual if the loop runs in virtual time, otherwise the steady clock.
+///
+/// Thread-safe. On a thread without a loop it is the steady clock.
 struct clock {
   using duration = fibers::duration;
   using rep = duration::rep;
@@ -30,7 +31,7 @@ struct clock {
   static time_point now() noexcept;
 };
 
-/// Stands for "never" wherever a limit or a deadline is expected.
+/// No limit, wherever a limit or a deadline is expected.
 struct no_timeout_t {
   constexpr operator duration() const noexcept { return duration::max(); }
   constexpr operator time_point() const noexcept { return time_point::max(); }
@@ -39,14 +40,14 @@ struct no_timeout_t {
 };
 inline constexpr no_timeout_t no_timeout{};
 
-/// Any length of time, as a parameter: a chrono duration of any kind, rounded up to what the clock counts, so that
-/// nothing is early; or no_timeout. Throws std::invalid_argument for NaN.
+/// The parameter type for a length of time: any chrono duration, or no_timeout.
+///
+/// Rounds up to the clock's resolution, so that no wait ends early. Throws std::invalid_argument for NaN.
 class time_limit;
 
 namespace detail {
 
-/// Any duration as ours: rounded up, so that nothing is early, and cut to what fits. Throws
-/// std::invalid_argument for NaN.
+/// Converts any duration: rounds up, so that no wait ends early, and saturates. Throws std::invalid_argument for NaN.
 template <class Rep, class Period>
 duration to_duration(std::chrono::duration<Rep, Period> length) {
   using seconds = std::chrono::duration<long double>;
@@ -62,16 +63,16 @@ duration to_duration(std::chrono::duration<Rep, Period> length) {
 constexpr duration to_duration(duration length) noexcept { return length; }
 constexpr duration to_duration(no_timeout_t) noexcept { return duration::max(); }
 
-/// Now and so much; time_point::max() if that is too far away to be a time.
+/// Returns now + length, saturated: time_point::max() stands for no deadline.
 time_point deadline_after(duration length) noexcept;
 
-/// From now until then, as far as that is a duration.
+/// Returns when - now, saturated. Returns duration::max() for time_point::max().
 duration time_until(time_point when) noexcept;
 
-/// "1.5 s", "20 ms"
+/// Returns a text such as "1.5 s" or "20 ms".
 std::string to_string(duration length);
 
-/// Set by a loop in virtual time for its thread; else null. Returns what was set before.
+/// Sets the virtual time of this thread; null selects the steady clock. Returns the former value. Called by a loop.
 time_point const* use_virtual_now(time_point const* now) noexcept;
 
 }  // namespace detail
@@ -83,7 +84,7 @@ class time_limit {
   time_limit(no_timeout_t) noexcept : length_(duration::max()) {}
 
   duration length() const noexcept { return length_; }
-  /// The deadline, counted from now.
+  /// Returns the deadline, counted from now.
   time_point from_now() const noexcept { return detail::deadline_after(length_); }
 
  private:

@@ -4,8 +4,8 @@
 // Every exception that this library throws, except exception_group. cancelled_error is not a std::exception on purpose:
 // a handler for failures must not swallow a cancellation.
 //
-// The types have default visibility, also in a shared library that hides its symbols, so that one library can catch
-// what another throws.
+// The types have default visibility, even in a shared library that hides its symbols, so that one library can catch the
+// exceptions of another.
 
 #include <boost/assert/source_location.hpp>
 #include <chrono>
@@ -26,21 +26,21 @@ struct task_id {
   friend auto operator<=>(task_id, task_id) = default;
 };
 
-/// Where a cancellation came from.
+/// The origin of a cancellation.
 struct cancel_origin {
   enum class kind : unsigned char {
     by_hand,     ///< cancel(), or a cancelled_error that the program threw
     timeout,     ///< a timeout's deadline passed
     task_group,  ///< a group that is going down
     gather,      ///< gather() whose siblings failed, or whose own task was cancelled
-    race,        ///< race() has a winner
+    race,        ///< a race() that has a winner
     owner,       ///< a task<T> was destroyed before the task had ended
     shutdown,    ///< run() is over
     signal,      ///< one of run_options::cancel_on_signals
   };
 
   kind via = kind::by_hand;
-  std::string task = {};                            ///< the name of the requesting task; empty: none
+  std::string task = {};                            ///< the name of the requesting task; empty if there was none
   boost::source_location place = {};                ///< the call site of the request
   std::chrono::steady_clock::time_point time = {};  ///< by the clock of the requesting loop
 };
@@ -53,30 +53,31 @@ class [[gnu::visibility("default")]] cancelled_error final {
   cancelled_error() noexcept = default;
   explicit cancelled_error(std::string message, cancel_origin origin = {});
 
-  /// The message that was given to cancel().
+  /// Returns the message of cancel().
   std::string const& message() const noexcept;
   cancel_origin const& origin() const noexcept;
 
-  /// The message and the origin, for logs: "cancelled: too slow (by task 'main' at server.cpp:31)".
+  /// Returns the message and the origin, for logs: "cancelled: too slow (by task 'main' at server.cpp:31)".
   char const* what() const noexcept;
 
-  /// The cancelled task: its suspension point threw this error, or its get() forwarded the request. A
-  /// default-constructed id if no suspension point threw the error. In a handler, this_task::is_own() is shorter.
+  /// Returns the cancelled task: the one whose suspension point threw this error, or whose get() forwarded the request.
+  /// Returns a default-constructed id if no suspension point threw the error. See also this_task::is_own().
   task_id of() const noexcept { return of_; }
   void of(task_id cancelled) noexcept { of_ = cancelled; }
 
-  /// How many bytes the interrupted operation had transferred, if it reports them: see asio/use_fiber.hpp.
+  /// Returns the number of bytes that the interrupted operation had transferred, if the operation reports it: see
+  /// asio/use_fiber.hpp.
   std::size_t transferred() const noexcept { return transferred_; }
   void transferred(std::size_t bytes) noexcept { transferred_ = bytes; }
 
  private:
   struct record;
-  std::shared_ptr<record const> record_;  // none: no message, and the origin is not known
+  std::shared_ptr<record const> record_;  // null: no message, and an unknown origin
   std::size_t transferred_ = 0;
   task_id of_;
 };
 
-/// A time limit has passed.
+/// Thrown if a time limit has interrupted an operation.
 class [[gnu::visibility("default")]] timeout_error : public std::runtime_error {
  public:
   timeout_error() : runtime_error("timed out") {}
@@ -90,7 +91,7 @@ class [[gnu::visibility("default")]] timeout_error : public std::runtime_error {
   std::size_t transferred_ = 0;
 };
 
-/// A signal of run_options::cancel_on_signals has ended run().
+/// Thrown by run() if a signal of run_options::cancel_on_signals has ended it.
 class [[gnu::visibility("default")]] interrupted_error : public std::runtime_error {
  public:
   explicit interrupted_error(int signal);
@@ -100,7 +101,7 @@ class [[gnu::visibility("default")]] interrupted_error : public std::runtime_err
   int signal_;
 };
 
-/// A function was called in a state that does not allow it. The text says what to do instead.
+/// Thrown by a function that was called in a state that does not allow it. The text says what to do instead.
 class [[gnu::visibility("default")]] invalid_state_error : public std::logic_error {
  public:
   using logic_error::logic_error;
@@ -126,14 +127,14 @@ class [[gnu::visibility("default")]] queue_empty : public std::runtime_error {
   using runtime_error::runtime_error;
 };
 
-/// The queue was shut down: it accepts no more items, and it is empty.
+/// Thrown by a queue that was shut down: by put() always, by get() once the queue is empty.
 class [[gnu::visibility("default")]] queue_shut_down : public std::runtime_error {
  public:
   queue_shut_down() : runtime_error("the queue was shut down") {}
   using runtime_error::runtime_error;
 };
 
-/// The barrier was aborted, or reset while tasks were waiting.
+/// Thrown to the waiters of a barrier that was aborted or reset, and by a barrier that is broken.
 class [[gnu::visibility("default")]] broken_barrier_error : public std::runtime_error {
  public:
   broken_barrier_error() : runtime_error("the barrier is broken") {}

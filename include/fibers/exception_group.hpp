@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// Several errors as one: what a task group throws. Groups nest.
+// Several errors as one exception, as task groups throw it. Groups nest.
 //
 //   catch (fibers::exception_group const& errors) {
 //     errors.for_each<std::system_error>([](auto const& e) { log(e.code()); });
@@ -26,37 +26,40 @@ void intrusive_ptr_add_ref(group_content const* content) noexcept;
 void intrusive_ptr_release(group_content const* content) noexcept;
 }  // namespace detail
 
-/// Immutable; copies share the errors. All its functions go through nested groups, depth first and in order. Groups may
-/// be nested to any depth: no function, and no destructor, recurses.
+/// Several errors as one exception. Immutable; copies share the errors.
+///
+/// All functions traverse nested groups, depth first and in order. Groups may be nested to any depth: no function, and
+/// no destructor, recurses.
 class [[gnu::visibility("default")]] exception_group : public std::runtime_error {
  public:
-  /// Throws std::invalid_argument if there are no errors, or one is null or a cancelled_error: being cancelled is no
-  /// error.
+  /// Throws std::invalid_argument if there are no errors, or if one is null or a cancelled_error: a cancellation is not
+  /// an error.
   exception_group(std::string message, std::vector<std::exception_ptr> errors);
   exception_group(exception_group const&) noexcept = default;
   exception_group& operator=(exception_group const&) noexcept = default;
 
-  /// The message, how many errors there are, and what the first ones say, each cut after 500 bytes.
+  /// Returns the message, the number of errors, and the texts of the first three, each limited to 500 bytes.
   using std::runtime_error::what;
   std::string const& message() const noexcept;
 
-  /// The direct members, in the order in which they were given.
+  /// Returns the direct members, in the order of the constructor's argument.
   std::vector<std::exception_ptr> const& exceptions() const noexcept;
 
-  /// The errors of all nested groups that are not groups themselves, depth first.
+  /// Returns the errors that are not groups themselves, of this and all nested groups, depth first.
   std::vector<std::exception_ptr> leaves() const;
 
-  /// Returns whether it has an error of type E, or of a type derived from E.
+  /// Returns whether there is an error of type E, or of a type derived from E.
   template <class E>
   bool contains() const {
     return contains([](std::exception_ptr const& error) { return is<E>(error); });
   }
 
-  /// The same with a predicate.
+  /// Returns whether the predicate holds for an error or a nested group.
   bool contains(std::function<bool(std::exception_ptr const&)> const& matches) const;
 
-  /// The part that matches and the rest, each with the message and nesting of the whole, and each possibly empty. A
-  /// nested group that matches as such is taken whole.
+  /// The result of split(): the part that matches and the rest, each possibly empty.
+  ///
+  /// Each part has the message and the nesting of the whole. A nested group that itself matches is taken whole.
   using parts = std::pair<std::optional<exception_group>, std::optional<exception_group>>;
   template <class E>
   parts split() const {
@@ -64,7 +67,7 @@ class [[gnu::visibility("default")]] exception_group : public std::runtime_error
   }
   parts split(std::function<bool(std::exception_ptr const&)> const& matches) const;
 
-  /// Calls f with each leaf that is an E. Returns how many there were.
+  /// Calls f with each leaf that is an E. Returns the number of calls.
   template <class E, class F>
   std::size_t for_each(F f) const {
     std::size_t count = 0;

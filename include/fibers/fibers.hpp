@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// Everything that needs no other library, in reading order.
+// All headers except those for Asio, Boost.Fiber and tests, in reading order.
 
 // clang-format off
 #include <fibers/error.hpp>

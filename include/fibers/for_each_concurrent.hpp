@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// The same for many, a few at a time.
+// Calls a function for each element of a range, with a limited number of concurrent calls.
 //
 //   fibers::for_each_concurrent(urls, 10, [](auto const& url) { fetch(url); });
 //
-// A semaphore counts the calls that may begin, and a group waits for them.
+// A semaphore limits the calls, and a task group waits for them.
 
 #include <algorithm>
 #include <boost/assert/source_location.hpp>
@@ -21,9 +21,11 @@
 
 namespace fibers {
 
-/// Calls f(element) for each element of a range, at most `limit` of them at a time, in the tasks of a group: errors and
-/// cancellation are as with_task_group() has them. The range is gone through by the caller, and may suspend; an element
-/// is taken when there is room for its call. Suspends. Throws std::invalid_argument for a limit of 0.
+/// Calls f(element) for each element of a range, in tasks of a group, with at most `limit` concurrent calls.
+///
+/// May suspend; cancellation point. The caller iterates over the range, whose iterators may suspend, and advances when
+/// the next call may begin. Errors and cancellation are those of with_task_group(). Throws std::invalid_argument for a
+/// limit of 0.
 template <std::ranges::input_range Range, class F>
 void for_each_concurrent(Range&& range, std::size_t limit, F f,
                          boost::source_location const& place = BOOST_CURRENT_LOCATION) {
@@ -39,7 +41,7 @@ void for_each_concurrent(Range&& range, std::size_t limit, F f,
           std::unique_lock permit(room, std::adopt_lock);
           if (!first) ++next;
           if (next == end) break;
-          detail::enter(place);  // a call that failed meanwhile
+          detail::enter(place);  // throws if a call has failed meanwhile
           if constexpr (std::ranges::forward_range<Range>) {
             group.spawn([&f, next, permit = std::move(permit)] { std::invoke(f, *next); }, place);
           } else {

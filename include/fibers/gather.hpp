@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// Several results at once.
+// Runs several callables, or awaits several tasks, and returns all results.
 //
 //   auto [page, picture] = fibers::gather([] { return fetch("page"); }, [] { return fetch("picture"); });
-//   auto outcomes = fibers::gather(fibers::return_exceptions, tasks);  // none throws: each says how it ended
+//   auto outcomes = fibers::gather(fibers::return_exceptions, tasks);  // one outcome for each task; no error is thrown
 //
-// Callables run as tasks of a group. The first that fails cancels the others; when all have ended, its exception is
-// thrown. Exceptions that the others throw in their clean-up go to the hook for unhandled exceptions.
+// Callables run as tasks of a group. The first callable that fails cancels the others; when all have ended, gather()
+// throws its exception. Exceptions of the others' clean-up go to the hook for unhandled exceptions.
 //
-// Tasks and handles follow asyncio's rules: the first error is thrown at once, and the other tasks go on.
+// Tasks and handles follow asyncio's rules: gather() throws the first error at once, and the other tasks continue.
 //
 // With return_exceptions, gather() waits for all in both cases, and returns an outcome for each.
 //
-// May suspend; cancellation point. If the caller is cancelled, the request is forwarded to all of them. Once they have
-// ended (tasks, without return_exceptions: once one of them has failed or was cancelled), gather() throws
-// cancelled_error, or an error that it led to. If all callables have completed their waits by then and return
+// May suspend; cancellation point. If the caller is cancelled, the request is forwarded to all callables or tasks. Once
+// all have ended (tasks without return_exceptions: once one has failed or was cancelled), gather() throws
+// cancelled_error, or an error that the request led to. If all callables have completed their waits by then and return
 // uninterrupted, gather() returns their results, and the cancellation stays pending.
 //
 // Results are in the order of the arguments. void becomes std::monostate, a reference std::reference_wrapper.
@@ -50,14 +50,14 @@ inline constexpr return_exceptions_t return_exceptions{};
 
 namespace detail {
 
-// --- what is gathered ---
+// --- types of arguments and results ---
 
 template <class T>
 concept callable_body = body<T> && !any_task<T>;
 template <class Range>
 concept callable_range = std::ranges::input_range<Range> && callable_body<std::ranges::range_reference_t<Range>>;
 
-/// As a member of a tuple or vector.
+/// The type of a result as a member of a tuple or vector.
 template <class R>
 using value_of =
     std::conditional_t<std::is_void_v<R>, std::monostate,
@@ -66,7 +66,7 @@ using value_of =
 template <class R>
 using outcome_of = outcome<std::conditional_t<std::is_void_v<R>, void, value_of<R>>>;
 
-// --- of tasks that have ended ---
+// --- results of tasks that have ended ---
 
 /// Returns the result of a task that has returned, as task_handle<T>::get() does.
 template <class R>
@@ -90,13 +90,13 @@ outcome_of<R> take_outcome(task_state& ended) {
 
 enum class tolerate : bool { no, yes };
 
-/// Waits until all have ended; with tolerate::no, until one has failed or was cancelled, whose error is thrown.
-/// Forwards the caller's cancellation to them.
+/// Waits until all tasks have ended; with tolerate::no, until one has failed or was cancelled, and throws its error.
+/// Forwards the caller's cancellation to the tasks.
 void wait_for_all(std::span<task_ptr const> tasks, tolerate errors, boost::source_location const& place);
 
-// --- of callables ---
+// --- results of callables ---
 
-/// Returns whether a child of a group has ended without being interrupted by a request of the group.
+/// Returns whether a child of a group has ended uninterrupted by a request of the group.
 bool is_uninterrupted(task_base const& child);
 
 /// The outcome of a callable. Its task catches errors, so the group does not see them.
@@ -138,7 +138,7 @@ class kept_outcome {
 };
 
 /// Runs `body` with a group. Throws the first error of a child without a wrapper, and reports the others. If the caller
-/// is cancelled but `complete` returns true afterwards (each child has its result), the request stays pending instead.
+/// is cancelled but `complete` returns true afterwards (each child has its result), the request stays pending.
 void with_gather_group(std::function<void(task_group&)> const& body, std::function<bool()> const& complete,
                        boost::source_location const& place);
 
@@ -159,6 +159,8 @@ value_of<R> take_child(task_handle<R> const& child) {
 // --- callables ---
 
 /// Runs callables concurrently, and returns their results as a tuple.
+///
+/// May suspend; cancellation point. Throws the error of the first callable that fails, once all have ended.
 template <detail::callable_body... F>
 requires(sizeof...(F) > 0) std::tuple<detail::value_of<detail::result_of<F>>...> gather(F&&... callables) {
   boost::source_location const place(__FILE__, __LINE__, "fibers::gather");
@@ -179,6 +181,8 @@ requires(sizeof...(F) > 0) std::tuple<detail::value_of<detail::result_of<F>>...>
 }
 
 /// Runs callables concurrently, and returns an outcome of each as a tuple.
+///
+/// May suspend; cancellation point.
 template <detail::callable_body... F>
 requires(sizeof...(F) > 0) std::tuple<detail::outcome_of<detail::result_of<F>>...> gather(return_exceptions_t,
                                                                                           F&&... callables) {
@@ -194,6 +198,8 @@ requires(sizeof...(F) > 0) std::tuple<detail::outcome_of<detail::result_of<F>>..
 }
 
 /// Runs the callables of a range concurrently, and returns their results as a vector.
+///
+/// May suspend; cancellation point. Throws the error of the first callable that fails, once all have ended.
 template <detail::callable_range Range>
 auto gather(Range&& callables, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
   using result = detail::result_of<std::ranges::range_reference_t<Range>>;
@@ -211,6 +217,8 @@ auto gather(Range&& callables, boost::source_location const& place = BOOST_CURRE
 }
 
 /// Runs the callables of a range concurrently, and returns an outcome of each as a vector.
+///
+/// May suspend; cancellation point.
 template <detail::callable_range Range>
 auto gather(return_exceptions_t, Range&& callables, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
   using result = detail::result_of<std::ranges::range_reference_t<Range>>;
@@ -230,6 +238,8 @@ auto gather(return_exceptions_t, Range&& callables, boost::source_location const
 // --- tasks and handles ---
 
 /// Waits for tasks or handles, and returns their results as a tuple.
+///
+/// May suspend; cancellation point. Throws the first error of a task at once; the other tasks continue.
 template <detail::any_task... Task>
 std::tuple<detail::value_of<detail::task_result_of<Task>>...> gather(Task&&... tasks) {
   std::array<detail::task_ptr, sizeof...(Task)> const shared{detail::task_access::checked(tasks)...};
@@ -242,6 +252,8 @@ std::tuple<detail::value_of<detail::task_result_of<Task>>...> gather(Task&&... t
 }
 
 /// Waits for tasks or handles, and returns an outcome of each as a tuple.
+///
+/// May suspend; cancellation point.
 template <detail::any_task... Task>
 std::tuple<detail::outcome_of<detail::task_result_of<Task>>...> gather(return_exceptions_t, Task&&... tasks) {
   std::array<detail::task_ptr, sizeof...(Task)> const shared{detail::task_access::checked(tasks)...};
@@ -254,6 +266,8 @@ std::tuple<detail::outcome_of<detail::task_result_of<Task>>...> gather(return_ex
 }
 
 /// Waits for the tasks or handles of a range, and returns their results as a vector.
+///
+/// May suspend; cancellation point. Throws the first error of a task at once; the other tasks continue.
 template <detail::task_range Range>
 auto gather(Range&& tasks, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
   using result = detail::task_result_of<std::ranges::range_reference_t<Range>>;
@@ -265,6 +279,8 @@ auto gather(Range&& tasks, boost::source_location const& place = BOOST_CURRENT_L
 }
 
 /// Waits for the tasks or handles of a range, and returns an outcome of each as a vector.
+///
+/// May suspend; cancellation point.
 template <detail::task_range Range>
 auto gather(return_exceptions_t, Range&& tasks, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
   using result = detail::task_result_of<std::ranges::range_reference_t<Range>>;
@@ -275,7 +291,7 @@ auto gather(return_exceptions_t, Range&& tasks, boost::source_location const& pl
   return outcomes;
 }
 
-// --- anything else ---
+// --- diagnostics for other arguments ---
 
 template <class... T>
 void gather(T&&...) {

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// The next item of the first of several queues that has one.
+// Takes an item from the first of several queues that has one.
 //
 //   auto next = fibers::get_any(orders, quits);  // std::variant<order, quit>
 //   if (auto* order = std::get_if<0>(&next)) …
 //
-// One waiter is linked in the lists of all queues, so exactly one of them can give it an item: the one that claims it.
-// To take an item by itself while it is linked already, it claims itself first. The claimer then unlinks it from the
-// other queues, before the wake. While the task is still linking it, that is left to the task: of the two, the claimer
-// and the task that has linked all, the second one to say so (begun_or_claimed_) unlinks.
+// Invariant: one waiter is linked in the lists of all queues, so exactly one party, its claimer, hands over an item. A
+// task that finds an item while its waiter is linked claims the waiter itself. Obligation: the waiter is unlinked from
+// all queues before the task runs on. The claimer, before the wake, and the task, after it has linked all, both set
+// begun_or_claimed_; the second of them unlinks.
 
 #include <boost/assert/source_location.hpp>
 #include <fibers/detail/parts/atomic.hpp>
@@ -31,13 +31,13 @@ class get_any_access {
       any_waiter<Queue...> w(self, place, queues...);
       w.wait();
       if (auto item = w.take()) return std::move(*item);
-    }  // a queue was shut down, or the put() that had an item for this task was cancelled just then
+    }  // again: a queue was shut down, or the put() with an item for this task was cancelled at that moment
   }
 
  private:
   enum class found : unsigned char { nothing, item, another_claim, shut_down };
 
-  // A place in the list of one queue.
+  // An entry in the list of one queue.
   template <class Queue>
   struct place_in : getter<typename Queue::value_type> {
     place_in(waiter& w, Queue& q) noexcept : getter<typename Queue::value_type>(w), queue(q) {}
@@ -54,7 +54,7 @@ class get_any_access {
       queue.getters_.link(*this);
       return found::nothing;
     }
-    // For the claimer: no other party unlinks it, so the queue is there while it is linked.
+    // For the claimer. No other party unlinks the entry, so the queue exists while the entry is linked.
     void leave() noexcept {
       if (!this->linked) return;
       std::scoped_lock const guard(queue.lock_);
@@ -98,7 +98,7 @@ class get_any_access {
       operator place_in<Q>() const noexcept { return place_in<Q>(w, queue); }
     };
 
-    // Is it of any use to look further?
+    // Returns whether the search continues with the next queue.
     template <class Place>
     static bool look(Place& at, owed_wakes& woken, found& last, std::size_t& closed) {
       last = at.join(woken);
@@ -124,12 +124,12 @@ class get_any_access {
 
 }  // namespace detail
 
-/// Waits until one of the queues has an item, and takes exactly one: from the first of the queues that has any now,
-/// else from the first that gets one. The index of the variant says from which.
+/// Waits until one of the queues has an item, and takes exactly one. The index of the variant identifies the queue.
 ///
-/// May suspend; cancellation point. If cancelled, no item is taken. Thread-safe. Queues that are shut down and empty
-/// are passed over; throws queue_shut_down if all are. A queue that is destroyed meanwhile ends the wait with
-/// invalid_state_error. Complexity: O(n) for n queues.
+/// Takes from the first argument that has an item, otherwise from the first queue that receives one. May suspend;
+/// cancellation point. If cancelled, no item is taken. Thread-safe. Skips queues that are shut down and empty, and
+/// throws queue_shut_down if all are. Throws invalid_state_error if a queue is destroyed during the wait. Complexity:
+/// O(n) for n queues.
 template <class... Queue>
 requires(sizeof...(Queue) > 0) std::variant<typename Queue::value_type...> get_any(Queue&... queues) {
   return detail::get_any_access::get(boost::source_location(__FILE__, __LINE__, "fibers::get_any"), queues...);

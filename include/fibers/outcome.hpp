@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// How a task ended, as a value: what it returned, or what left it.
+// The outcome of a task as a value: its result or its exception.
 
 #include <boost/system/result.hpp>
 #include <exception>
@@ -9,7 +9,7 @@
 
 namespace fibers {
 
-/// A value or an exception; value() gives the one or throws the other.
+/// A value or an exception; value() returns the value or throws the exception.
 template <class T>
 using outcome = boost::system::result<T, std::exception_ptr>;
 

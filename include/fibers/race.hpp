@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// Runs several callables; the first that ends decides.
+// Runs several callables concurrently; the first that ends determines the result.
 //
 //   auto answer = fibers::race([] { return ask("a.example"); }, [] { return ask("b.example"); });
 
@@ -50,11 +50,11 @@ class race_course {
  public:
   explicit race_course(boost::source_location const& place) : place_(place) {}
 
-  /// Runs what `start` spawns. Throws what the winner threw, or cancelled_error if the caller was cancelled before
-  /// there was a winner. Once there is one, a request stays pending instead.
+  /// Runs the callables that `start` spawns. Throws the winner's error, or cancelled_error if the caller was cancelled
+  /// before there was a winner. Once there is a winner, a request stays pending.
   void run(std::function<void(task_group&)> const& start);
 
-  /// Called by each callable at its end. Returns true for the winner, and cancels the others. A result wins also while
+  /// Called by each callable at its end. Returns true for the winner, and cancels the others. A result wins even while
   /// the group is going down, so that a completed operation is not lost; an error does not.
   bool win(task_group& group, ending how);
   void failed(std::exception_ptr error) noexcept { error_ = std::move(error); }
@@ -67,7 +67,7 @@ class race_course {
   boost::source_location const& place_;
   std::atomic<bool> won_ = false;
   std::exception_ptr error_;
-  std::size_t transferred_ = 0;  // by those that were cancelled
+  std::size_t transferred_ = 0;  // by the cancelled callables
 };
 
 template <class Result, class F>
@@ -108,17 +108,16 @@ auto racer(race_course& course, task_group& group, result_slot<Result>& result, 
 
 }  // namespace detail
 
-/// Runs the callables concurrently, as tasks of a group. The first that ends, with a result or an error, wins: the
-/// others are cancelled and waited for, and its result is returned or its error thrown. Results of different types are
-/// returned as a std::variant.
+/// Runs the callables concurrently, as tasks of a group. Returns the result or throws the error of the first that ends.
 ///
-/// May suspend; cancellation point: if the caller is cancelled, so are all callables. If one of them has completed
-/// nevertheless, its result is returned, and the cancellation stays pending. A callable whose wait is cancelled takes
-/// nothing. One case loses a result by nature: two callables that complete at the same moment, of which one wins. To
-/// take an item from the first of several queues, use get_any(), which takes from exactly one. An operation of Asio
-/// that is interrupted may have transferred some bytes: if the race is cancelled, cancelled_error::transferred() is the
-/// sum over all callables; a callable that may lose catches cancelled_error and keeps count itself. Errors of the
-/// losers go to the hook for unhandled exceptions.
+/// The winner's end cancels the others, and race() waits for them. Results of different types become a std::variant.
+///
+/// May suspend; cancellation point: if the caller is cancelled, so are all callables. If a callable has completed
+/// nevertheless, race() returns its result, and the cancellation stays pending. A callable whose wait is cancelled
+/// takes nothing, but if two callables complete at the same moment, the loser's result is lost: to take an item from
+/// one of several queues, use get_any(). An interrupted operation of Asio may have transferred some bytes. If the race
+/// is cancelled, cancelled_error::transferred() is the sum over all callables; a callable that may lose catches
+/// cancelled_error and keeps its own count. Errors of losers go to the hook for unhandled exceptions.
 template <detail::callable_body... F>
 requires(sizeof...(F) > 0) auto race(F&&... callables) -> typename detail::race_result<detail::result_of<F>...>::type {
   boost::source_location const place(__FILE__, __LINE__, "fibers::race");

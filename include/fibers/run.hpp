@@ -25,16 +25,16 @@ struct run_options {
   /// virtual time without a change of the program.
   clock_kind clock = clock_kind::steady;
 
-  /// Of each task, in bytes, from 16 KiB to 1 GiB. This is address space: a page takes memory once it is touched.
+  /// The stack size of each task in bytes, from 16 KiB to 1 GiB, of address space: a page takes memory once touched.
   std::size_t stack_size = 256 * 1024;
 
-  /// How many threads run tasks. Only 1 is supported yet: for more, call run() on threads of your own, which may share
-  /// tasks, handles and primitives.
+  /// The number of threads that run tasks. Only 1 is supported: for more, call run() on threads of your own, which may
+  /// share tasks, handles and primitives.
   std::size_t threads = 1;
 
   /// The first of these signals cancels the main task. If the main task ends cancelled, run() throws interrupted_error.
-  /// After the first signal, and from the end of the main task on, each signal has its former effect: a second Ctrl-C
-  /// ends the program, and so does a first one while run() waits for the remaining tasks.
+  /// After the first signal, and after the end of the main task, signals have their former effect: a second Ctrl-C ends
+  /// the program, and so does a first one while run() waits for the remaining tasks.
   std::vector<int> cancel_on_signals = {};
 
   /// If tasks that run() has cancelled at its end take longer than this, it lists them and their call sites on stderr,
@@ -46,12 +46,12 @@ struct run_options {
   /// interrupts their clean-up.
   duration cancel_again_after = no_timeout;
 
-  /// Called for exceptions that nothing has fetched. Without a hook they are printed to stderr.
+  /// The hook for unhandled exceptions, which no caller has fetched. Without a hook they are printed to stderr.
   unhandled_exception_hook on_unhandled = {};
 };
 
 namespace detail {
-/// With this parker; null: with that of loops on this thread.
+/// As fibers::run(), with this parker; null selects the default parker of this thread's loops.
 void run(run_options const& options, task_state& main, std::unique_ptr<parker> how_to_sleep,
          boost::source_location const& place);
 
@@ -66,8 +66,8 @@ result_of<F> run(run_options const& options, F&& main, std::unique_ptr<parker> h
 
 /// Runs `main` as a task named "main" on a loop of the calling thread. Returns its result.
 ///
-/// When main has ended, cancels the remaining tasks and waits for them. Throws what left main, or interrupted_error if
-/// main was cancelled by a signal; deadlock_error in virtual time; invalid_state_error if this thread runs a loop
+/// When main has ended, cancels the remaining tasks and waits for them. Throws main's exception, or interrupted_error
+/// if a signal has cancelled main; deadlock_error in virtual time; invalid_state_error if this thread runs a loop
 /// already; std::invalid_argument for invalid options.
 template <detail::body F>
 detail::result_of<F> run(run_options const& options, F&& main,

@@ -4,13 +4,13 @@
 // Protection from cancellation, in two kinds:
 //
 //   with_shield(body)   delays a cancellation of the caller until the body has returned
-//   shield(task)        lets the caller be cancelled at once, while the task goes on
+//   shield(task)        a cancellation of the caller ends its wait at once, and the task continues
 //
 //   fibers::with_shield([&] { log.write(entry); log.sync(); });  // a cancellation is delivered after this
 //   fibers::with_shield(1s, [&] { connection.say_goodbye(); });  // the same, with a time limit
-//   auto answer = fibers::shield(task);                          // may throw cancelled_error; the task goes on
+//   auto answer = fibers::shield(task);                          // may throw cancelled_error; the task continues
 //
-// Shield only what must not be interrupted: a shielded body cannot be cancelled.
+// Keep shielded bodies short: they cannot be cancelled.
 
 #include <boost/assert/source_location.hpp>
 #include <concepts>
@@ -55,17 +55,17 @@ void report_failed_cleanup(std::exception_ptr const& error) noexcept;
 
 }  // namespace detail
 
-/// Calls `body` and returns what it returns. Cancellation requests from outside of it stay pending, and are delivered
-/// at the first suspension point after it. Timeouts and groups inside of it work as usual.
+/// Calls `body`, shielded from cancellation requests from outside. Returns the body's result.
 ///
-/// Does not suspend by itself.
+/// Does not suspend by itself. The requests stay pending, and the first suspension point after the body delivers them.
+/// Timeouts and groups inside the body work as usual.
 template <detail::body F>
 detail::result_of<F> with_shield(F&& body, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
   detail::shield_block const block(place);
   return std::invoke(std::forward<F>(body));
 }
 
-/// The same with a time limit: throws timeout_error if the limit interrupts the body.
+/// As with_shield(body), with a time limit. Throws timeout_error if the limit interrupts the body.
 template <detail::timeout_body F>
 detail::timeout_result<F> with_shield(time_limit limit, F&& body,
                                       boost::source_location const& place = BOOST_CURRENT_LOCATION) {
@@ -73,10 +73,10 @@ detail::timeout_result<F> with_shield(time_limit limit, F&& body,
   return with_timeout(limit, std::forward<F>(body), place);
 }
 
-/// Waits for a task as get() does, but forwards nothing: if the caller is cancelled, shield() throws cancelled_error at
-/// once, and the task goes on.
+/// Waits for a task as get() does, but does not forward a cancellation of the caller.
 ///
-/// May suspend; cancellation point.
+/// May suspend; cancellation point: if the caller is cancelled, shield() throws cancelled_error at once, and the task
+/// continues.
 template <class T>
 T shield(task<T>& task, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
   return detail::get_shielded(task, place);
@@ -87,11 +87,11 @@ auto shield(task_handle<T> const& task, boost::source_location const& place = BO
   return detail::get_shielded(task, place);
 }
 
-/// Spawns a task for `body` and waits for it in the same way. If a cancellation of the caller is pending, no task is
-/// spawned.
+/// Spawns a task for `body`, and waits for it as shield(task) does.
 ///
-/// Warning: if the caller is cancelled, the task outlives this call, until it ends or run() does. The body must not
-/// refer to local variables of the caller: capture by value, or use with_shield().
+/// May suspend; cancellation point: if a cancellation of the caller is pending, no task is spawned. If the caller is
+/// cancelled later, the task outlives this call, at most until the end of run(). Precondition: the body does not refer
+/// to local variables of the caller. Capture by value, or use with_shield().
 template <detail::body F>
 detail::result_of<F> shield(F&& body, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
   detail::enter(place);
@@ -99,9 +99,11 @@ detail::result_of<F> shield(F&& body, boost::source_location const& place = BOOS
   return shield(task, place);
 }
 
-/// Calls F at the end of the block, on every path, shielded from cancellation. F may suspend, also during unwinding,
-/// and runs to its end. An exception of F goes to the hook for unhandled exceptions, since a destructor cannot throw.
-/// Outside of a task F is called as well, and must not suspend there.
+/// Calls F at the end of the block, on every path, shielded from cancellation.
+///
+/// F may suspend, also during unwinding, and runs to its end. Outside of a task F is called too; functions that may
+/// suspend throw invalid_state_error there. An exception of F goes to the hook for unhandled exceptions, since a
+/// destructor cannot throw; outside of a task, it is printed to stderr.
 template <class F>
 class [[nodiscard]] cleanup_guard {
  public:
@@ -121,7 +123,7 @@ class [[nodiscard]] cleanup_guard {
     }
   }
 
-  /// F is not called.
+  /// Destroys F without a call.
   void dismiss() noexcept { cleanup_.reset(); }
 
  private:

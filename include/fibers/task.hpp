@@ -6,10 +6,10 @@
 //   auto download = fibers::spawn("download", [] { return fetch("…"); });
 //   fibers::sleep_for(1s);
 //   download.cancel();           // requests: the task gets a cancelled_error at its next suspension point
-//   auto page = download.get();  // waits; returns the result, or throws what left the task
+//   auto page = download.get();  // waits; returns the result, or throws the task's exception
 //
-// task<T> owns its task: the destructor cancels the task and waits for it, so a task does not outlive what its callable
-// refers to. task_handle<T> refers to a task and shares its outcome.
+// task<T> owns its task: the destructor cancels the task and waits for it, so a task does not outlive the objects that
+// its callable refers to. task_handle<T> refers to a task and shares its outcome.
 
 #include <boost/assert/source_location.hpp>
 #include <exception>
@@ -32,24 +32,24 @@ class task_base;
 
 /// Does a wait for tasks forward the caller's cancellation to them?
 enum class pass_on : bool { no, yes };
-/// Waits for the end of a task. May suspend. If a request was forwarded and the task ended cancelled, the caller calls
-/// throw_passed_on().
+/// Waits for the end of a task. May suspend. If a request was forwarded and the task ended cancelled, throws the task's
+/// cancelled_error as the caller's own.
 void join(task_state& target, pass_on forward, boost::source_location const& place);
 /// Throws the cancelled_error of a task to which `self` has forwarded its own request.
 [[noreturn]] void throw_passed_on(task_state& self, task_state& target);
 
 }  // namespace detail
 
-/// Refers to a callback that was registered with on_done(), and can remove it before it is called. Copies refer to the
-/// same callback. Destroying a handle changes nothing.
+/// Refers to a callback that was registered with on_done(), and can remove it before the call. Copies refer to the same
+/// callback. Destroying a handle changes nothing.
 class callback_handle {
  public:
   callback_handle() = default;
 
-  /// Removes the callback. Returns true if it will never be called; false if it was called or removed before, is being
-  /// called now, or the handle is empty. Before it returns true, the callable is destroyed.
+  /// Removes the callback. Returns true if the callback will never be called.
   ///
-  /// Does not suspend. Thread-safe. O(1).
+  /// Returns false if the callback was called or removed before or is being called now, or if the handle is empty.
+  /// Postcondition of true: the callable is destroyed. Does not suspend. Thread-safe. Complexity: O(1).
   bool remove() noexcept;
 
  private:
@@ -66,48 +66,49 @@ namespace detail {
 /// Thread-safe: functions that do not suspend may be called on any thread, the others in any task of any loop.
 class task_base {
  public:
-  /// Returns whether it refers to a task.
+  /// Returns whether the object refers to a task.
   explicit operator bool() const noexcept { return state_ != nullptr; }
 
   /// Requests the cancellation of the task. Returns false, without effect, if the task has ended.
   ///
-  /// A suspended task gets a cancelled_error with this message where it waits, a running or ready one at its next
-  /// suspension point. If it waits in get() for another task, the request is forwarded to that task. Does not suspend.
-  /// Thread-safe.
+  /// The wait of a suspended task throws a cancelled_error with this message; in a running or ready task, the next
+  /// suspension point throws it. If the task waits in get() for another task, the request is forwarded to that task.
+  /// Does not suspend. Thread-safe.
   bool cancel(std::string_view message = {}, boost::source_location const& place = BOOST_CURRENT_LOCATION) const;
 
-  /// Waits until the task has ended, and throws nothing of it.
+  /// Waits until the task has ended. Does not throw the task's exception.
   ///
   /// May suspend; cancellation point. A cancellation of the caller does not affect the task.
   void wait(boost::source_location const& place = BOOST_CURRENT_LOCATION) const;
 
-  /// Calls cancel() and wait(). Of cancellations, it throws only that of the caller.
+  /// Calls cancel() and wait().
   ///
-  /// May suspend; cancellation point.
+  /// May suspend; cancellation point. Throws cancelled_error only if the caller is cancelled.
   void cancel_and_wait(boost::source_location const& place = BOOST_CURRENT_LOCATION) const;
 
   /// Returns whether the task has ended.
   bool done() const;
-  /// Returns whether the task has ended by a cancelled_error.
+  /// Returns whether a cancelled_error has ended the task.
   bool cancelled() const;
   /// Returns the number of cancellation requests that were not withdrawn with uncancel().
   int cancelling() const;
 
-  /// Returns the exception that left the task; null if the task returned. Throws invalid_state_error if the task has
-  /// not ended, cancelled_error if it was cancelled.
+  /// Returns the task's exception; null if the task returned.
+  ///
+  /// Throws invalid_state_error if the task has not ended, cancelled_error if the task was cancelled.
   std::exception_ptr exception() const;
 
-  /// The name that was given to spawn() or set later; "task-1" and so on by default.
+  /// Gets or sets the name of the task; by default "task-1" and so on.
   std::string name() const;
   void name(std::string name) const;
   task_id id() const;
 
-  /// Calls `callback` once the task has ended, or soon if it has.
+  /// Calls `callback` once the task has ended. The returned handle can remove the callback.
   ///
-  /// It is called on the task's loop, between tasks, so it must not suspend; callbacks of a task are called in the
-  /// order of their registration. It may take a task_handle<>. What it throws goes to the hook for unhandled
-  /// exceptions. If the task has ended and this thread runs no loop, it is called before on_done() returns. The handle
-  /// that is returned can remove it. Thread-safe. O(1).
+  /// The callback runs on the task's loop, between tasks; functions that may suspend throw invalid_state_error there.
+  /// If the task has ended before, the callback runs on the caller's loop, or, on a thread without a loop, before
+  /// on_done() returns. Callbacks run in the order of registration. The callback may take a task_handle<>. Its
+  /// exceptions go to the hook for unhandled exceptions. Does not suspend. Thread-safe. Complexity: O(1).
   template <class Callback>
   callback_handle on_done(Callback callback) const;
 
@@ -137,11 +138,10 @@ class task_handle : public detail::task_base {
  public:
   task_handle() = default;
 
-  /// Waits for the task. Returns a copy of its result or throws what left it. A result that cannot be copied is moved
-  /// out, once.
+  /// Waits for the task. Returns a copy of its result, or throws its exception.
   ///
   /// May suspend; cancellation point: if the caller is cancelled, the request is forwarded to the task, and get() ends
-  /// as the task does.
+  /// as the task does. A result that cannot be copied is moved out, once.
   T get(boost::source_location const& place = BOOST_CURRENT_LOCATION) const { return fetch(*join(place)); }
 
  private:
@@ -158,7 +158,7 @@ class task_handle<detail::any_result> : public detail::task_base {
   template <class T>
   task_handle(task_handle<T> const& handle) noexcept : task_base(handle) {}
 
-  /// Waits for the task, and throws what left it. May suspend, as task_handle<T>::get().
+  /// Waits for the task, and throws its exception, if any. May suspend; cancellation point: as task_handle<T>::get().
   void get(boost::source_location const& place = BOOST_CURRENT_LOCATION) const { fetch(*join(place)); }
 
  private:
@@ -181,11 +181,11 @@ class [[nodiscard("a task<> that is not kept is cancelled at once: keep it, or d
 
   /// If the task has not ended, cancels it and waits for its end.
   ///
-  /// May suspend; a cancellation does not interrupt this wait. On a thread without a loop the thread waits. In a
-  /// callback of a loop the task is cancelled, and not waited for.
+  /// May suspend; a cancellation does not interrupt this wait. On a thread without a loop, blocks the thread. In a
+  /// callback of a loop, cancels the task without waiting for it.
   ~task() { end_owned(); }
 
-  /// Waits for the task. Moves its result out or throws what left it.
+  /// Waits for the task. Moves its result out, or throws its exception.
   ///
   /// May suspend; cancellation point: if the caller is cancelled, the request is forwarded to the task, and get() ends
   /// as the task does. A second get() throws invalid_state_error. get() of a handle returns a copy.
@@ -193,7 +193,7 @@ class [[nodiscard("a task<> that is not kept is cancelled at once: keep it, or d
 
   task_handle<T> handle() const;
 
-  /// Gives up ownership: run() cancels the task at its end. The object is empty afterwards.
+  /// Gives up ownership; run() cancels the task at its end. Postcondition: the object is empty.
   task_handle<T> detach();
 
  private:
@@ -231,14 +231,14 @@ struct task_access {
   }
   static task_ptr const& state(task_base const& handle) noexcept { return handle.state_; }
   static task_ptr checked(task_base const& handle) { return task_ptr(&handle.state()); }
-  /// Returns what get() returns for a task that has ended. Not a cancellation point.
+  /// Returns the result of get() for a task that has ended. Not a cancellation point.
   template <class Handle>
   static auto fetch(Handle& handle, task_state& ended) -> decltype(handle.get()) {
     return Handle::fetch(ended);
   }
 };
 
-/// Gives a new task to the running loop.
+/// Adds a new task to this thread's loop. Throws invalid_state_error if the thread runs no loop.
 void start(task_state& task, std::string_view name, boost::source_location const& place);
 
 void call_when_done(task_state& task, callback_ptr const& callback);

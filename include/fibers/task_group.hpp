@@ -8,9 +8,10 @@
 //   });  // waits for all of them
 //
 // The group waits for every child, however the body ends. The first child that fails cancels its siblings and the body;
-// all errors are thrown as one exception_group, in the order in which they occurred. A cancelled child is not an error.
-// If the task is cancelled in the group, its children are cancelled, and the group throws cancelled_error once all have
-// ended. If there are errors, it throws those, and the cancellation is delivered again at the next suspension point.
+// the group throws all errors as one exception_group, in the order in which they occurred. A cancelled child is not an
+// error. If the task is cancelled in the group, the group cancels its children, and throws cancelled_error once all
+// have ended. If there are errors, the group throws those, and the next suspension point delivers the cancellation
+// again.
 
 #include <cxxabi.h>
 
@@ -30,16 +31,17 @@
 
 namespace fibers {
 
-/// Created by with_task_group(), for use in its body and in the children, on the loop of the body.
+/// A group of child tasks, created by with_task_group(). For use by the body and the children, on the body's loop.
 class task_group : private detail::task_parent {
  public:
   task_group(task_group const&) = delete;
   task_group& operator=(task_group const&) = delete;
 
-  /// Spawns a child. In a group that was stopped by stop(), the child is cancelled before it begins.
+  /// Spawns a child.
   ///
-  /// Does not suspend. For the body and the children. Throws what fibers::spawn() throws, and invalid_state_error if
-  /// the group is going down because it, or a child of it, failed or was cancelled.
+  /// Does not suspend. For the body and the children. In a group that was stopped by stop(), the child is cancelled
+  /// before it begins. Throws the errors of fibers::spawn(), and invalid_state_error if the group is going down because
+  /// the body or a child has failed or was cancelled.
   template <detail::body F>
   task_handle<detail::result_of<F>> spawn(F&& callable, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
     return spawn(std::string_view(), std::forward<F>(callable), place);
@@ -57,14 +59,14 @@ class task_group : private detail::task_parent {
     static_assert(detail::never<F>, "spawn() takes no arguments; capture them: group.spawn([=] { f(arguments); })");
   }
 
-  /// Cancels the present children, also those that were cancelled before. The group goes on. Does not suspend.
+  /// Cancels the present children, also those that were cancelled before. The group continues. Does not suspend.
   void cancel_all(std::string_view message = {}, boost::source_location const& place = BOOST_CURRENT_LOCATION);
 
-  /// Ends the group early, without an error: cancels the children and the body. with_task_group() returns, unless a
-  /// child fails or the task is cancelled from outside. If the body then has no result, with_task_group() returns a
-  /// default-constructed one, or throws invalid_state_error if the type has none.
+  /// Ends the group early, without an error: cancels the children and the body.
   ///
-  /// Does not suspend. A second call has no effect.
+  /// Does not suspend. A second call has no effect. with_task_group() then returns, unless a child fails or the task is
+  /// cancelled from outside. If the body has no result, with_task_group() returns a default-constructed one, or throws
+  /// invalid_state_error if the type has no default constructor.
   void stop(std::string_view message = {}, boost::source_location const& place = BOOST_CURRENT_LOCATION);
 
   /// Returns the number of children that have not ended.
@@ -74,10 +76,11 @@ class task_group : private detail::task_parent {
   task_group(cancel_origin::kind via, boost::source_location const& place);
   ~task_group() = default;
 
-  /// Waits for all children, then throws the error of the group, if any. `failure` is what left the body.
+  /// Waits for all children, then throws the error of the group, if any. `failure` and `cancelled` are the exception of
+  /// the body.
   void leave(std::exception_ptr failure, std::optional<cancelled_error> cancelled);
 
-  /// Were the children cancelled? The group then refuses new ones, unless stop() cancelled them.
+  /// Returns whether the children were cancelled. The group then refuses new ones, unless stop() cancelled them.
   bool going_down() const;
 
  private:
@@ -99,16 +102,16 @@ class task_group : private detail::task_parent {
   boost::source_location const& place_;
 
   mutable detail::spinlock lock_;     // guards what follows
-  child_list children_;               // have not ended; the group shares in owning them
-  child_list failed_;                 // in the order in which they failed; likewise
+  child_list children_;               // not ended; the group shares their ownership
+  child_list failed_;                 // in the order of failure; ownership is shared, too
   detail::waiter* waiter_ = nullptr;  // of the owner, while it waits for children_ to be empty
   bool aborting_ = false;             // the children were cancelled
-  bool asked_owner_ = false;          // to cancel
+  bool asked_owner_ = false;          // the owner was cancelled by the group
   bool stopped_ = false;
-  bool quiet_ = false;           // stop() was what began it: new children are cancelled before they begin
+  bool quiet_ = false;           // stop() was the first to abort: new children are cancelled before they begin
   cancelled_error own_request_;  // of stop(); not changed once quiet_ is true
   bool closed_ = false;
-  std::uint64_t round_ = 0;  // the latest of cancelling all children
+  std::uint64_t round_ = 0;  // the number of the latest cancellation of all children
 };
 
 namespace detail {
@@ -157,9 +160,9 @@ std::invoke_result_t<F, task_group&> run_in_group(F&& body, cancel_origin::kind 
 
 }  // namespace detail
 
-/// Calls `body` with a new group, and waits for all children. Returns what the body returns.
+/// Calls `body` with a new group, and waits for all children. Returns the body's result.
 ///
-/// May suspend at its end; cancellation point there. Throws exception_group if the body or a child failed,
+/// May suspend at its end; cancellation point there. Throws exception_group if the body or a child has failed,
 /// cancelled_error if the task was cancelled.
 template <detail::group_body F>
 std::invoke_result_t<F, task_group&> with_task_group(F&& body,

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// A variable of which every task has a value of its own. A task starts with the values that its spawner had at that
-// moment; what either changes later, the other does not see.
+// A variable with one value per task. A task inherits its spawner's values at the time of the spawn; later changes of
+// either task do not affect the other.
 //
 //   fibers::task_local<std::string> request_id;
 //   request_id.set("r-17");
 //   auto task = fibers::spawn([] { log(request_id.get()); });  // r-17
 //
-// Values are shared until one changes, so spawning costs the same however many there are. For n variables that have a
-// value in a task, get() costs O(log n); so does set(), save that the first set() of a task that shares its values with
-// others copies n pointers.
+// Values are copy-on-write, so the cost of a spawn does not depend on their number. Complexity, for n variables that
+// have a value in a task: get() is O(log n), and so is set(), except that the first set() of a variable, or of a task
+// that shares its values with others, is O(n).
 
 #include <boost/assert/source_location.hpp>
 #include <cstdint>
@@ -23,18 +23,20 @@
 namespace fibers {
 
 namespace detail {
-/// Stands for one variable, and is never used twice: tasks may keep a value longer than its variable lives.
+/// Identifies one variable. Keys are never reused, since a task may keep a value longer than the variable lives.
 using local_key = std::uint64_t;
 local_key new_local_key() noexcept;
-/// The running task's value for this variable; null if it has none.
+/// Returns the running task's value of this variable; null if the task has none.
 void* find_local(local_key variable, boost::source_location const& place);
-/// Null takes it away. Strong guarantee.
+/// Sets the value; null removes it. Strong exception guarantee.
 void set_local(local_key variable, std::shared_ptr<void> value, boost::source_location const& place);
 std::shared_ptr<void> share_local(local_key variable, boost::source_location const& place);
 }  // namespace detail
 
-/// Needs a running task, else throws invalid_state_error. Nothing here suspends. The variable itself may be used by all
-/// threads; it must live as long as tasks use it.
+/// A variable with one value per task.
+///
+/// No function suspends. Thread-safe. Functions throw invalid_state_error outside of a task. Precondition: the variable
+/// outlives its use by tasks.
 template <class T>
 class task_local {
  public:
@@ -43,7 +45,7 @@ class task_local {
   task_local(task_local const&) = delete;
   task_local& operator=(task_local const&) = delete;
 
-  /// This task's value; the initial one if it neither set nor inherited any.
+  /// Returns this task's value; the initial one if the task has neither set nor inherited a value.
   T const& get(boost::source_location const& place = BOOST_CURRENT_LOCATION) const {
     auto const* const value = static_cast<T const*>(detail::find_local(key_, place));
     return value != nullptr ? *value : initial_;
@@ -51,12 +53,13 @@ class task_local {
   T const& operator*() const { return get(); }
   T const* operator->() const { return &get(); }
 
-  /// For this task and those it spawns from now on. References from get() to the old value end.
+  /// Sets the value for this task and the tasks that it spawns later. References from get() to the old value become
+  /// invalid.
   void set(T value, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
     detail::set_local(key_, std::allocate_shared<T>(detail::allocator<T>(), std::move(value)), place);
   }
 
-  /// Calls `body` with another value, and puts the old one back however that ends. Returns what the body returns.
+  /// Calls `body` with another value, and restores the old value however the body ends. Returns the body's result.
   template <class F>
   decltype(auto) with(T value, F&& body, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
     struct restore {

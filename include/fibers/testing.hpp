@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// For tests of programs: what happens if it is cancelled just there, and what if the others had run first?
+// The test kit: runs a body with a cancellation, a timeout or a failed allocation at each point, and under many
+// schedules.
 //
 //   fibers::testing::cancel_sweep([] {
 //     fibers::with_task_group([](fibers::task_group& group) { … });
 //   });
 //
-// A body runs as the main task of a loop of its own, in virtual time, again and again. It must do the same each time,
-// make what it works with anew, and not end with an exception. What goes wrong comes out of the call as `failure`, in
-// the thread of the test, and its text says how to repeat that one run.
+// The kit runs the body repeatedly, as the main task of a new loop in virtual time. Preconditions: the body is
+// deterministic, creates its objects anew in each run, and throws no exception. The call throws `failure` for the first
+// run that goes wrong, on the thread of the test. The text says how to repeat that run.
 
 #include <fibers/testing/explore.hpp>
 #include <fibers/testing/failure.hpp>

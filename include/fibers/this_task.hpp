@@ -15,32 +15,37 @@ namespace fibers {
 
 namespace this_task {
 
-/// Lets all other ready tasks run. Suspends; cancellation point, also for a request that arrives meanwhile.
+/// Yields to all tasks that are ready.
+///
+/// May suspend; cancellation point, also for a cancellation request that arrives meanwhile.
 void yield(boost::source_location const& place = BOOST_CURRENT_LOCATION);
 
-/// For loops that compute and do not wait: delivers a pending cancellation, and yields about every 64th time, so that
-/// timers, other threads, signals and other tasks are served.
+/// Delivers a pending cancellation, and yields about every 64th time. For loops that compute and do not wait.
 ///
-/// May suspend; cancellation point. Takes a few nanoseconds.
+/// May suspend; cancellation point. The yields serve timers, other threads, signals and other tasks. Complexity: O(1),
+/// a few nanoseconds without a yield.
 void checkpoint(boost::source_location const& place = BOOST_CURRENT_LOCATION);
 
-/// Requests the cancellation of this task, which is delivered at its next suspension point. Does not suspend.
+/// Requests the cancellation of this task. Its next suspension point delivers it. Does not suspend.
 void cancel(std::string_view message = {}, boost::source_location const& place = BOOST_CURRENT_LOCATION);
 
 /// Returns the number of cancellation requests that were not withdrawn with uncancel().
 int cancelling(boost::source_location const& place = BOOST_CURRENT_LOCATION);
 
-/// Withdraws one cancellation request: lowers the count of the innermost scope that has one. At zero, requests that
-/// were not delivered yet are dropped. Returns the number of requests that are left. For code that has made the
-/// request.
+/// Withdraws one cancellation request, and returns the number of requests that are left.
+///
+/// For the code that made the request. Lowers the count of the innermost scope that has one. At zero, pending requests
+/// are dropped. Does not suspend.
 int uncancel(boost::source_location const& place = BOOST_CURRENT_LOCATION);
 
-/// Returns whether this error is a cancellation of this task. If only the other task of a get() was cancelled, get()
-/// throws an error for which this is false, and the caller need not end. Does not suspend.
+/// Returns whether this error is a cancellation of this task.
+///
+/// If only the awaited task of a get() was cancelled, get() throws an error for which this is false, and the caller
+/// need not end. Does not suspend.
 ///
 ///   catch (fibers::cancelled_error const& error) {
 ///     if (fibers::this_task::is_own(error)) throw;
-///     …  // the other task was cancelled
+///     …  // the awaited task was cancelled
 ///   }
 bool is_own(cancelled_error const& error, boost::source_location const& place = BOOST_CURRENT_LOCATION);
 
@@ -48,13 +53,13 @@ std::string name(boost::source_location const& place = BOOST_CURRENT_LOCATION);
 task_id id(boost::source_location const& place = BOOST_CURRENT_LOCATION);
 task_handle<> handle(boost::source_location const& place = BOOST_CURRENT_LOCATION);
 
-/// For code that knows std::stop_token: a token that is stopped when a cancellation can be delivered where it was
-/// taken.
+/// Returns a token that is stopped when a cancellation can be delivered at the call site. For code that knows
+/// std::stop_token.
 ///
-/// The token belongs to the innermost timeout, group, shield or else the task itself: once that scope is left, nothing
-/// stops the token any more. Inside a shield, requests from outside do not stop it. It is stopped at once if that scope
-/// has been cancelled already: in clean-up take a token inside with_shield(). Does not suspend. Its callbacks run on
-/// the thread that cancels, and must not suspend. Throws std::bad_alloc.
+/// The token belongs to the innermost timeout, group or shield, or to the task itself. Once that scope is left, nothing
+/// stops the token any more. Inside a shield, requests from outside do not stop the token. If the scope has been
+/// cancelled already, the token is stopped at once: in clean-up, take a token inside with_shield(). Callbacks of the
+/// token run on the thread that cancels, and must not suspend. Does not suspend. Throws std::bad_alloc.
 std::stop_token stop_token(boost::source_location const& place = BOOST_CURRENT_LOCATION);
 
 }  // namespace this_task
@@ -65,10 +70,12 @@ namespace detail {
 task_state* sleep(duration length, boost::source_location const& place);
 }  // namespace detail
 
-/// Sleeps until a time point. If that has passed, only yields. Suspends; cancellation point.
+/// Sleeps until a time point; yields if the time point has passed.
+///
+/// Suspends; cancellation point.
 void sleep_until(time_point when, boost::source_location const& place = BOOST_CURRENT_LOCATION);
 
-/// Sleeps for a duration. Zero only yields; no_timeout sleeps until the task is cancelled.
+/// Sleeps for a duration. Zero yields; no_timeout sleeps until the task is cancelled.
 ///
 /// Suspends; cancellation point. Throws std::invalid_argument for less than zero and for NaN.
 template <class Rep, class Period>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// Time limits around anything.
+// Time limits around blocks of code.
 //
 //   auto page = fibers::with_timeout(2s, [&] { return fetch(url); });      // timeout_error if it takes longer
 //   auto perhaps = fibers::move_on_after(2s, [&] { return fetch(url); });  // an empty optional then
@@ -11,9 +11,9 @@
 // from outside of the block too, that wins: the cancelled_error leaves the block. A result or another error leaves the
 // block unchanged.
 //
-// An operation of Asio that is interrupted may have transferred some bytes: timeout_error::transferred() says how many.
+// An interrupted operation of Asio may have transferred some bytes: timeout_error::transferred() returns their number.
 // With move_on_after(), handlers and destructors in the body call timeout_scope::transferred(), and
-// add_transferred_to() names a variable that has the number afterwards.
+// add_transferred_to() names a variable that receives the number.
 //
 // Entering and leaving a block does not suspend. All functions are for the running task.
 
@@ -33,25 +33,27 @@
 
 namespace fibers {
 
-/// The block itself, for a body that takes it by reference: with_timeout(2s, [](timeout_scope& scope) { … }).
+/// The block as an object, for a body that takes it by reference: with_timeout(2s, [](timeout_scope& scope) { … }).
 class timeout_scope : private detail::timer {
  public:
-  /// Changes the deadline: earlier, later, or no_timeout. A deadline that has passed takes effect at the task's next
-  /// suspension. Throws invalid_state_error once the block has expired.
+  /// Changes the deadline: earlier, later, or no_timeout.
+  ///
+  /// Does not suspend. A deadline that has passed takes effect at the task's next suspension. Throws
+  /// invalid_state_error once the block has expired.
   void reschedule(time_point deadline);
   void reschedule_after(time_limit from_now);
 
-  /// The deadline; no_timeout, which is time_point::max(), if there is none.
+  /// Returns the deadline; no_timeout, which is time_point::max(), if there is none.
   time_point when() const noexcept { return deadline_; }
 
-  /// Returns whether the deadline has passed in the block, whatever its effect.
+  /// Returns whether the deadline has passed in the block, with or without effect.
   bool expired() const noexcept { return expired_; }
 
-  /// Returns how many bytes the operation had transferred that the deadline has interrupted; 0 before that.
+  /// Returns the number of bytes that the interrupted operation had transferred; 0 before the deadline interrupts one.
   std::size_t transferred() const noexcept { return scope_.transferred; }
 
-  /// If the deadline interrupts the block, adds to `count` how many bytes the interrupted operation had transferred.
-  /// Precondition: `count` outlives the block.
+  /// If the deadline interrupts the block, adds the number of bytes that the interrupted operation had transferred to
+  /// `count`. Precondition: `count` outlives the block.
   void add_transferred_to(std::size_t& count) noexcept { transferred_to_ = &count; }
 
  protected:
@@ -63,7 +65,7 @@ class timeout_scope : private detail::timer {
   /// Disarms the timer and withdraws the block's own request. Returns whether a cancelled_error that leaves the block
   /// now was caused by the deadline.
   bool leave() noexcept;
-  /// The deadline has caused the cancelled_error.
+  /// Records a cancelled_error that the deadline has caused.
   void cut_short(cancelled_error const& by) noexcept {
     scope_.transferred = by.transferred();  // also of an operation in another task, for which this one waited
     if (transferred_to_ != nullptr) *transferred_to_ += scope_.transferred;
@@ -79,7 +81,7 @@ class timeout_scope : private detail::timer {
   bool left_ = false;
   bool expired_ = false;
   time_point deadline_;
-  duration limit_;  // how far away it was when it was set
+  duration limit_;  // the time to the deadline when it was set
   boost::source_location const& place_;
   std::optional<boost::source_location> waited_at_;  // where the task was suspended when the block expired
   std::size_t* transferred_to_ = nullptr;
@@ -87,7 +89,7 @@ class timeout_scope : private detail::timer {
 
 namespace detail {
 
-// The block as the functions below use it.
+// The interface for the functions below.
 class timeout_block final : public timeout_scope {
  public:
   timeout_block(time_point deadline, duration limit, boost::source_location const& place)
@@ -113,7 +115,7 @@ using timeout_result = decltype(std::declval<timeout_block&>().call<F>(std::decl
 template <class F>
 concept timeout_body = std::is_invocable_v<F> || std::is_invocable_v<F, timeout_scope&>;
 
-// What move_on_after() makes of a result.
+// The result type of move_on_after().
 template <class R>
 struct perhaps {
   using type = std::optional<R>;
@@ -159,32 +161,33 @@ auto call_and_move_on(time_point deadline, duration limit, F& body, boost::sourc
 
 }  // namespace detail
 
-/// Calls `body` with a deadline. Returns what the body returns.
+/// Calls `body` with a deadline. Returns the body's result.
 ///
-/// Throws timeout_error if the deadline has interrupted the body; its text names the limit and the call site of the
-/// wait. A deadline that has already passed interrupts the first wait.
+/// Does not suspend by itself. A deadline that has already passed interrupts the first wait. Throws timeout_error if
+/// the deadline has interrupted the body; the text names the limit and the call site of the wait.
 template <detail::timeout_body F>
 detail::timeout_result<F> with_timeout_at(time_point deadline, F&& body,
                                           boost::source_location const& place = BOOST_CURRENT_LOCATION) {
   return detail::call_with_timeout<F>(deadline, detail::time_until(deadline), body, place);
 }
 
-/// The same with a limit from now on; no_timeout is none.
+/// As with_timeout_at(), with a limit from now; no_timeout sets none.
 template <detail::timeout_body F>
 detail::timeout_result<F> with_timeout(time_limit limit, F&& body,
                                        boost::source_location const& place = BOOST_CURRENT_LOCATION) {
   return detail::call_with_timeout<F>(limit.from_now(), limit.length(), body, place);
 }
 
-/// As with_timeout_at(), but no error is thrown if the deadline interrupts the body: returns an optional, which is
-/// empty then. For a body that returns nothing, returns a bool, which is false then.
+/// Calls `body` with a deadline. Returns an optional, which is empty if the deadline has interrupted the body.
+///
+/// As with_timeout_at(), but without timeout_error. For a body that returns void, returns a bool: false if interrupted.
 template <detail::timeout_body F>
 auto move_on_at(time_point deadline, F&& body, boost::source_location const& place = BOOST_CURRENT_LOCATION) ->
     typename detail::perhaps<detail::timeout_result<F>>::type {
   return detail::call_and_move_on<F>(deadline, detail::time_until(deadline), body, place);
 }
 
-/// The same with a limit from now on; no_timeout is none.
+/// As move_on_at(), with a limit from now; no_timeout sets none.
 template <detail::timeout_body F>
 auto move_on_after(time_limit limit, F&& body, boost::source_location const& place = BOOST_CURRENT_LOCATION) ->
     typename detail::perhaps<detail::timeout_result<F>>::type {
@@ -193,7 +196,7 @@ auto move_on_after(time_limit limit, F&& body, boost::source_location const& pla
 
 /// Calls `body` with a limit, as asyncio's wait_for() does; prefer with_timeout().
 ///
-/// It differs in one case: with a limit of zero or less the body is not called; wait_for() yields and throws
+/// The only difference: with a limit of zero or less, wait_for() does not call the body, yields, and throws
 /// timeout_error.
 template <detail::body F>
 detail::result_of<F> wait_for(F&& body, time_limit limit,
@@ -206,8 +209,8 @@ detail::result_of<F> wait_for(F&& body, time_limit limit,
 }
 
 namespace detail {
-/// For a limit that has passed: cancels a task that has not ended, and waits for it. Returns whether it ended cancelled
-/// by that.
+/// For a limit that has passed: cancels a task that has not ended, and waits for it. Returns whether that request has
+/// ended the task.
 bool end_now(task_state& task, boost::source_location const& place);
 
 template <class Task>
@@ -229,11 +232,11 @@ auto wait_for_task(Task& task, time_limit limit, boost::source_location const& p
 }
 }  // namespace detail
 
-/// get() with a limit. When the limit passes, the task is cancelled and waited for: throws timeout_error if the task
-/// ends cancelled, otherwise returns its result or throws its error.
+/// Calls get() with a time limit. When the limit passes, cancels the task and waits for its end.
 ///
 /// May suspend; cancellation point: if the caller is cancelled, the request is forwarded to the task. With a limit of
-/// zero or less, a task that has not ended is cancelled at once; that wait forwards nothing.
+/// zero or less, a task that has not ended is cancelled at once; that wait forwards nothing. Throws timeout_error if
+/// the limit has passed and the task ends cancelled; otherwise returns the task's result or throws its exception.
 template <class T>
 T wait_for(task<T>& task, time_limit limit, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
   return detail::wait_for_task(task, limit, place);

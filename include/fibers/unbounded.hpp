@@ -7,7 +7,7 @@
 
 namespace fibers {
 
-/// As a capacity, a bound or a limit: none. It fits into std::ptrdiff_t, too.
+/// A capacity, bound or limit that is never reached. The value fits into std::ptrdiff_t.
 inline constexpr std::size_t unbounded = std::numeric_limits<std::ptrdiff_t>::max();
 
 }  // namespace fibers

@@ -2,10 +2,10 @@
 #pragma once
 
 // Waits for several tasks that are independent of the caller: their errors are not thrown, a cancellation of the caller
-// does not reach them, and tasks that are still running afterwards go on.
+// is not forwarded to them, and tasks that have not ended continue.
 //
 //   auto [done, pending] = fibers::wait(tasks, fibers::return_when::first_completed, 2s);
-//   for (auto task : fibers::as_completed(tasks)) use(task.get());  // in the order in which they end
+//   for (auto task : fibers::as_completed(tasks)) use(task.get());  // in the order of their ends
 
 #include <boost/assert/source_location.hpp>
 #include <boost/intrusive/list.hpp>
@@ -83,15 +83,17 @@ task_list share(Range&& tasks) {
   return shared;
 }
 
-/// Each once.
+/// Keeps the first of each.
 void remove_duplicates(task_list& tasks);
 
-/// What ends a wait for several tasks, besides the end of all.
+/// The condition that ends a wait for several tasks before all have ended.
 enum class until : unsigned char { all, one, one_failed, one_failed_or_cancelled };
 
-/// Waits. Tasks that end at the deadline count as ended. May suspend. Returns the first task that has ended the wait
-/// before all had ended, if any. With pass_on::yes a cancellation request is forwarded to the tasks, and thrown when
-/// all have ended.
+/// Waits for tasks until all have ended, `enough` holds, or the deadline has passed. Returns the task that made
+/// `enough` hold; otherwise null.
+///
+/// May suspend; cancellation point: with pass_on::yes the request is forwarded to the tasks, and thrown at the end of
+/// the wait unless a task has failed. Tasks that end at the deadline count as ended.
 task_state* wait_for_ends(std::span<task_ptr const> tasks, until enough, pass_on forward, time_point deadline,
                           boost::source_location const& place);
 
@@ -99,11 +101,11 @@ wait_result wait(task_list tasks, return_when when, time_point deadline, boost::
 
 }  // namespace detail
 
-/// Waits for tasks or handles of a range until `when` or the limit is reached. Duplicates count once.
+/// Waits for the tasks or handles of a range until `when` holds or the limit has passed. Duplicates count once.
 ///
-/// May suspend; cancellation point; if cancelled, the tasks notice nothing. Throws std::invalid_argument for an empty
-/// range. Complexity: O(n) for n tasks, also if one of them has ended already. To take many tasks one by one,
-/// as_completed() costs O(1) for each.
+/// May suspend; cancellation point: a cancellation does not affect the tasks. Throws std::invalid_argument for an empty
+/// range. Complexity: O(n) for n tasks, also if one of them has ended already. To take many tasks one by one, use
+/// as_completed(): O(1) for each.
 template <detail::task_range Range>
 wait_result wait(Range&& tasks, return_when when = return_when::all_completed, std::optional<time_limit> limit = {},
                  boost::source_location const& place = BOOST_CURRENT_LOCATION) {
@@ -115,12 +117,12 @@ namespace detail {
 void cancel_and_wait(task_list tasks, boost::source_location const& place);
 }  // namespace detail
 
-/// Cancels all tasks or handles of a range, and then waits until all have ended.
+/// Cancels all tasks or handles of a range, then waits until all have ended. The safe way to stop several tasks.
 ///
-/// The safe way to stop several tasks: only the caller's own cancellation comes out. The tasks clean up at the same
-/// time, while the destructor of a vector<task<>> ends them one after the other. May suspend; cancellation point: a
-/// cancelled caller has cancelled all tasks, and stops waiting. Throws invalid_state_error, and has cancelled none, if
-/// the range has an empty handle or the caller itself. Complexity: O(n).
+/// May suspend; cancellation point: a cancelled caller stops waiting, after the tasks were cancelled. The tasks clean
+/// up concurrently, while the destructor of a vector<task<>> ends one after the other. Throws only the caller's own
+/// cancelled_error; invalid_state_error, with no task cancelled, if the range contains an empty handle or the caller
+/// itself. Complexity: O(n).
 template <detail::task_range Range>
 void cancel_and_wait(Range&& tasks, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
   detail::cancel_and_wait(detail::share(std::forward<Range>(tasks)), place);
@@ -133,10 +135,10 @@ namespace detail {
 /// A task that waits for the next one to end.
 struct completion_taker : wait_entry {
   using wait_entry::wait_entry;
-  task_ptr given = {};  // null after a wake: there are no more
+  task_ptr given = {};  // null after a wake: no task is left
 };
 
-/// Ended tasks that were not returned yet, in the order in which they ended.
+/// Ended tasks that were not returned yet, in the order of their ends.
 class completion_queue : public from_memory {
  public:
   completion_queue(task_list tasks, time_point deadline);
@@ -144,38 +146,39 @@ class completion_queue : public from_memory {
   completion_queue(completion_queue const&) = delete;
   completion_queue& operator=(completion_queue const&) = delete;
 
-  /// Returns the next one; null if all were returned. May suspend; throws timeout_error.
+  /// Returns the next ended task; null if all were returned. May suspend; cancellation point. Throws timeout_error.
   task_ptr next(boost::source_location const& place);
 
  private:
   struct entry final : end_observer {
     void ended(task_state&) noexcept override;
     completion_queue* queue = nullptr;
-    task_ptr task;  // until it is handed out
+    task_ptr task;  // until the task is handed over
     entry* next = nullptr;
   };
 
   std::vector<entry, allocator<entry>> entries_;
   time_point const deadline_;
   spinlock lock_;            // guards what follows
-  entry* oldest_ = nullptr;  // of those that have ended; if there are any, no task waits
+  entry* oldest_ = nullptr;  // of the ended tasks; if there is any, no waiter is linked
   entry* newest_ = nullptr;
-  std::size_t left_;  // to hand out
+  std::size_t left_;  // to hand over
   wait_list<completion_taker> waiters_{lock_};
 };
 
 }  // namespace detail
 
-/// What as_completed() returns: a range to iterate once, whose increment may suspend; or call next(), also from several
-/// tasks at once. Iteration can be interrupted and continued. The range shares ownership of a task until it returns its
-/// handle, so a result lives no longer than the handles that the caller keeps.
+/// The result of as_completed(): an input range of handles. Several tasks may call next() instead.
+///
+/// The increment may suspend. An interrupted iteration can be continued. The range shares the ownership of a task until
+/// it returns the handle, so a result lives no longer than the caller's handles.
 template <class T>
 class completed_tasks {
  public:
   completed_tasks(detail::task_list tasks, time_point deadline)
       : queue_(std::make_unique<detail::completion_queue>(std::move(tasks), deadline)) {}
 
-  /// Returns the next task that has ended; empty when there are no more.
+  /// Returns the next task that has ended; empty when all were returned.
   ///
   /// May suspend; cancellation point: no task is lost, and the tasks are not affected. Throws timeout_error after the
   /// limit.
@@ -213,8 +216,9 @@ class completed_tasks {
   std::unique_ptr<detail::completion_queue> queue_;
 };
 
-/// Returns a range of handles of the tasks, each once, in the order in which they end. After the limit, the increment
-/// throws timeout_error; the tasks go on. Does not suspend by itself.
+/// Returns a range of handles of the tasks, each once, in the order of their ends.
+///
+/// Does not suspend; the increment may. After the limit, the increment throws timeout_error, and the tasks continue.
 template <detail::task_range Range>
 auto as_completed(Range&& tasks, std::optional<time_limit> limit = {}) {
   using element = std::remove_cvref_t<std::ranges::range_reference_t<Range>>;

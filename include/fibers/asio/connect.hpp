@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// Connects to a host by name, through the address that answers first.
+// Connects to a host by name, at the address that answers first.
 //
 //   auto socket = fibers::connect("www.example.org", "https");
 //
-// A host may have many addresses, of which some do not answer. Attempts begin one after the other, when the previous
-// one has failed or a quarter of a second has passed, with IPv6 and IPv4 in turns (RFC 8305). The first that succeeds
-// cancels the others.
+// A host may have many addresses, of which some do not answer. The next attempt begins when the previous one has failed
+// or 250 ms have passed, with IPv6 and IPv4 in turns (RFC 8305). The first attempt that succeeds cancels the others.
 
 #include <boost/asio/ip/address.hpp>
 #include <boost/asio/ip/tcp.hpp>
@@ -36,11 +35,10 @@ struct connect_options {
   time_limit attempt_delay = std::chrono::milliseconds(250);
 };
 
-/// Returns the addresses of a host in the order of the system's preference. The service is a name such as "https", or a
-/// port.
+/// Returns the addresses of a host in the order of the system's preference.
 ///
-/// Suspends; cancellation point: the answer is dropped, but the system's lookup cannot be aborted, and run() waits for
-/// it. Throws boost::system::system_error.
+/// The service is a name such as "https", or a port. Suspends; cancellation point: the answer is dropped, but the
+/// system's lookup cannot be aborted, and run() waits for its end. Throws boost::system::system_error.
 inline std::vector<boost::asio::ip::tcp::endpoint> resolve(
     std::string_view host, std::string_view service, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
   using boost::asio::ip::tcp;
@@ -51,7 +49,7 @@ inline std::vector<boost::asio::ip::tcp::endpoint> resolve(
     boost::system::error_code error = {};
     std::vector<tcp::endpoint> endpoints = {};
   };
-  auto const asked = std::make_shared<question>(io_context(place));  // it may outlive this call
+  auto const asked = std::make_shared<question>(io_context(place));  // the lookup may outlive this call
   asked->resolver.async_resolve(host, service, [asked](boost::system::error_code error, auto const& results) {
     asked->error = error;
     asked->endpoints.assign(results.begin(), results.end());
@@ -67,7 +65,7 @@ inline std::vector<boost::asio::ip::tcp::endpoint> resolve(
 
 namespace detail {
 
-/// The addresses of both families in turns, each family in its order.
+/// Returns the addresses of both families in turns, each family in its order.
 inline std::vector<boost::asio::ip::tcp::endpoint> in_turns(std::vector<boost::asio::ip::tcp::endpoint> endpoints) {
   std::vector<boost::asio::ip::tcp::endpoint> family[2], mixed;
   for (auto& endpoint : endpoints)
@@ -82,11 +80,10 @@ inline std::vector<boost::asio::ip::tcp::endpoint> in_turns(std::vector<boost::a
 
 }  // namespace detail
 
-/// Connects to the first of these addresses that accepts; they are tried in this order. The socket belongs to
-/// io_context().
+/// Connects to the first of these addresses that accepts, in this order. The socket belongs to io_context().
 ///
-/// Suspends; cancellation point: no connection is left open. Throws boost::system::system_error, with the error of the
-/// last attempt, if none succeeds.
+/// May suspend; cancellation point: no connection is left open. Throws boost::system::system_error, with the error of
+/// the last failed attempt, if none succeeds.
 inline boost::asio::ip::tcp::socket connect(std::vector<boost::asio::ip::tcp::endpoint> const& endpoints,
                                             connect_options const& options = {},
                                             boost::source_location const& place = BOOST_CURRENT_LOCATION) {
@@ -125,8 +122,9 @@ inline boost::asio::ip::tcp::socket connect(std::vector<boost::asio::ip::tcp::en
   return std::move(*connected);
 }
 
-/// The same for the name or address of a host and the name or port of a service. To limit the total time, call it
-/// within with_timeout().
+/// Connects to a service of a host, given the name or address of the host and the name or port of the service.
+///
+/// Suspends; cancellation point: as resolve() and connect(endpoints). To limit the total time, use with_timeout().
 inline boost::asio::ip::tcp::socket connect(std::string_view host, std::string_view service,
                                             connect_options const& options = {},
                                             boost::source_location const& place = BOOST_CURRENT_LOCATION) {

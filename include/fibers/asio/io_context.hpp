@@ -3,14 +3,13 @@
 
 // A loop that parks in an io_context of Boost.Asio.
 //
-// The first call of io_context() creates one for the loop; before, it costs nothing. From then on an idle loop waits in
-// Asio. Each time it wakes, it runs the ready handlers, and then the tasks that these have woken. A busy loop polls for
-// handlers after a number of switches.
+// The first call of io_context() creates one for the loop; until then there is no cost. From then on an idle loop parks
+// in Asio. After each wake-up, the loop runs the ready handlers, and then the tasks that these have woken. A busy loop
+// polls for handlers after a number of switches.
 //
-// A bell wakes the loop: an eventfd for other threads, and a timerfd for its deadlines, both registered in the
-// io_context. (Asio's own waits with a deadline wake up each second without need, and are late by up to a millisecond.)
-// With a user's io_context, a handler may run after the loop has ended; therefore the loop and its handlers share the
-// bell.
+// A bell wakes the loop: an eventfd for other threads, and a timerfd for the loop's deadlines, both registered in the
+// io_context. (Asio's own waits with a deadline wake up each second without need, and are late by up to 1 ms.) With a
+// user's io_context, a handler may run after the loop has ended; therefore the loop and its handlers share the bell.
 
 #include <cxxabi.h>
 #include <sys/eventfd.h>
@@ -44,27 +43,27 @@ namespace fibers {
 
 namespace detail {
 
-/// What ends a loop's wait in an io_context: a ring, or a deadline.
+/// Ends a loop's wait in an io_context, by a ring or at a deadline.
 class asio_bell : public std::enable_shared_from_this<asio_bell>,
                   public boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {
  public:
   explicit asio_bell(boost::asio::io_context& context)
       : ring_number_(open_ring()), ring_(context, ring_number_), alarm_(context, open_alarm()) {}
 
-  /// Thread-safe, also for signal handlers.
+  /// Ends the present wait, or the next one. Thread-safe and async-signal-safe.
   void ring() noexcept {
     if (!rung_.exchange(true)) write_ring();
   }
 
-  /// A wait in the io_context that begins now ends at `deadline` or, once, before. Only an earlier deadline than that
-  /// of the alarm sets it: most deadlines are withdrawn before they come, and the next is a later one.
+  /// Ends the next wait in the io_context at `deadline` or, spuriously, once before. Sets the timer only if `deadline`
+  /// is earlier than the timer's: most deadlines are withdrawn in time, and the next one is later.
   void alarm_at(time_point deadline) noexcept {
     if (deadline >= alarm_at_) return;
     alarm_at_ = deadline;
     set_alarm();
   }
 
-  /// From now on until stop() rings and alarms are heard.
+  /// Starts to listen for rings and alarms, until stop().
   void listen() {
     listening_ = true;
     hear_rings();
@@ -83,15 +82,15 @@ class asio_bell : public std::enable_shared_from_this<asio_bell>,
     alarm_.close(ignored);
   }
 
-  /// In the child of a fork: descriptors of its own, since the old ones are shared with the parent.
+  /// Called in the child of a fork: opens new descriptors, since the old ones are shared with the parent.
   void reopen() {
     if (!ring_.is_open()) return;
     boost::system::error_code ignored;
     int const ring = open_ring();
     ring_number_.store(ring);  // before the old one is closed: a signal handler may ring now
-    ring_.close(ignored);      // which ends its read, and the handler begins the next
+    ring_.close(ignored);      // ends its read, and the handler begins the next one
     ring_.assign(ring);
-    rung_.store(true);  // what was rung in the parent just before was meant for the copy, too
+    rung_.store(true);  // a ring in the parent just before the fork is meant for the child, too
     write_ring();
     alarm_.close(ignored);
     alarm_.assign(open_alarm());
@@ -131,15 +130,15 @@ class asio_bell : public std::enable_shared_from_this<asio_bell>,
   }
 
   std::atomic<int> ring_number_;
-  std::atomic<bool> rung_ = false;  // no other ring is needed before this one was heard
+  std::atomic<bool> rung_ = false;  // a ring is pending, so others need no write
   bool listening_ = false;
   std::uint64_t rings_ = 0, alarms_ = 0;
   time_point alarm_at_ = time_point::max();
   boost::asio::posix::stream_descriptor ring_, alarm_;
 };
 
-/// Tells the bells in an io_context of a fork. In a shared library with hidden symbols this is another service, of the
-/// bells which that library made, and no less right.
+/// Notifies the bells in an io_context of a fork. A shared library with hidden symbols has a service of its own, for
+/// the bells that the library creates.
 class asio_bells final : public boost::asio::execution_context::service {
  public:
   using key_type = asio_bells;
@@ -151,7 +150,7 @@ class asio_bells final : public boost::asio::execution_context::service {
 
  private:
   void shutdown() override {}
-  // The reactor, which is older, has been told before: in the child it no longer shares anything with the parent.
+  // Asio notifies the older reactor first, so the child's reactor no longer shares descriptors with the parent's.
   void notify_fork(boost::asio::execution_context::fork_event event) override {
     if (event != boost::asio::execution_context::fork_child) return;
     for (auto& bell : bells_) bell.reopen();
@@ -160,8 +159,8 @@ class asio_bells final : public boost::asio::execution_context::service {
   boost::intrusive::list<asio_bell, boost::intrusive::constant_time_size<false>> bells_;
 };
 
-/// An operation that was told to end, and has not yet. Composed ones may not have heard it: a part of theirs was
-/// completed just then, and the next part began. So they are told again.
+/// An operation that was asked to abort and has not ended. A composed operation misses a request that arrives between
+/// two of its parts; therefore the request is repeated.
 struct asio_told_operation
     : boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {
   void (*again)(asio_told_operation&) noexcept = nullptr;
@@ -176,16 +175,16 @@ class asio_parker final : public parker {
     ++*fences_;
   }
 
-  /// That of this thread's loop; null if the loop sleeps in another way.
+  /// Returns the parker of this thread's loop; null if the loop parks in another way.
   static asio_parker* here() noexcept { return of(chosen_parker()); }
   static asio_parker* of(parker* chosen) noexcept {
     return chosen != nullptr && chosen->kind() == parker_kind::asio ? static_cast<asio_parker*>(chosen) : nullptr;
   }
 
-  /// Tells the operation again after all that happens, until it is unlinked.
+  /// Repeats the operation's abort request after each run of handlers, until the operation is unlinked.
   void keep_telling(asio_told_operation& operation) noexcept { told_.push_back(operation); }
 
-  /// A signal keeps the memory that operations take to listen to it: so it is used again, by the loop's next operation.
+  /// The loop's operations reuse signals, since a signal keeps the memory of its slot.
   std::unique_ptr<boost::asio::cancellation_signal> take_signal() noexcept {
     if (signals_.empty()) return nullptr;
     auto taken = std::move(signals_.back());
@@ -208,9 +207,9 @@ class asio_parker final : public parker {
     serve([&] { return poll_ready(); });
   }
 
-  /// Asio does not say how much is under way, but once nothing is ready it stops when that is nothing.
+  /// Asio does not report outstanding work, but an io_context without work stops when polled.
   bool busy() override {
-    constexpr int turns_enough = 1000;  // handlers may bring forth others for ever
+    constexpr int turns_enough = 1000;  // handlers may post others endlessly
     bell_->stop();
     std::size_t served = 1;
     for (int turn = 0; turn < turns_enough && served > 0; ++turn) {
@@ -231,9 +230,9 @@ class asio_parker final : public parker {
     bell_->listen();
   }
 
-  // The handlers that are ready, and not those that these bring forth: there may be no end of them, and tasks must run
-  // too. So behind the last one stands one that stops. Returns how many there were; but not 0 if one of them, or
-  // another thread, has stopped the io_context before.
+  // Runs the handlers that are ready, but not those that they post: there may be no end of them, and tasks must run
+  // too. A fence, a handler posted behind the last one, stops the io_context. Returns the number of handlers; at least
+  // 1 if one of them, or another thread, has stopped the io_context before the fence.
   std::size_t poll_ready() {
     auto const number = ++*fences_;
     boost::asio::post(context_, [fences = fences_, number, &context = context_] {
@@ -248,7 +247,7 @@ class asio_parker final : public parker {
     return count + 1;
   }
 
-  // The loop goes on whatever happens: after a handler that throws, or when the io_context was stopped.
+  // The loop continues after a handler that throws, and restarts an io_context that was stopped.
   template <class Serve>
   void serve(Serve run_handlers) {
     std::size_t served = 1;
@@ -271,20 +270,20 @@ class asio_parker final : public parker {
   boost::asio::io_context& context_;
   std::shared_ptr<asio_bell> const bell_ = std::make_shared<asio_bell>(context_);
 
-  std::shared_ptr<unsigned> const fences_ = std::make_shared<unsigned>(0);  // the number of the latest
+  std::shared_ptr<unsigned> const fences_ = std::make_shared<unsigned>(0);  // the number of the latest fence
   boost::intrusive::list<asio_told_operation, boost::intrusive::constant_time_size<false>> told_;
   std::vector<std::unique_ptr<boost::asio::cancellation_signal>> signals_;
 };
 
 }  // namespace detail
 
-/// Returns the io_context of this thread's loop, for I/O objects of tasks. It is created by the first call and
-/// destroyed when run() returns. Precondition: its I/O objects are destroyed before that.
+/// Returns the io_context of this thread's loop, for I/O objects of tasks.
 ///
-/// The loop runs its handlers, between tasks; stop() does not stop it. Other threads may post to it. A task that calls
-/// fork() calls notify_fork() before and after. Does not suspend. Throws invalid_state_error if this thread runs no
-/// loop, or one that parks in another way, as on a fiber of Boost.Fiber. A plugin that creates it must stay loaded
-/// until run() returns.
+/// Does not suspend. The first call creates the io_context; the end of run() destroys it. The loop runs its handlers
+/// between tasks; stop() does not stop the loop. Other threads may post to it. A task that calls fork() calls
+/// notify_fork() before and after. Preconditions: its I/O objects are destroyed, and a plugin that created it stays
+/// loaded, until run() returns. Throws invalid_state_error if this thread runs no loop, or a loop that parks in another
+/// way, as on a fiber of Boost.Fiber.
 inline boost::asio::io_context& io_context(boost::source_location const& place = BOOST_CURRENT_LOCATION) {
   auto* const chosen = detail::chosen_parker(place);
   if (chosen == nullptr) {
@@ -300,9 +299,11 @@ inline boost::asio::io_context& io_context(boost::source_location const& place =
       detail::to_string(place) + ")");
 }
 
-/// As run(), on a user's io_context, which io_context() then returns. Handlers that were posted before run too. No
-/// other thread may run the io_context meanwhile. When main and all tasks have ended, pending operations stay in it,
-/// and continue when it is run again. Throws invalid_state_error in a handler of this io_context.
+/// As run(), on a user's io_context, which io_context() then returns.
+///
+/// Handlers that were posted before run too. When main and all tasks have ended, pending operations stay in the
+/// io_context, and continue when it is run again. Precondition: no other thread runs the io_context meanwhile. Throws
+/// the errors of run(), and invalid_state_error in a handler of this io_context.
 template <detail::body F>
 detail::result_of<F> run_on(boost::asio::io_context& context, run_options const& options, F&& main,
                             boost::source_location const& place = BOOST_CURRENT_LOCATION) {

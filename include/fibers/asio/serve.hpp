@@ -6,8 +6,8 @@
 //   tcp::acceptor acceptor(fibers::io_context(), {tcp::v4(), 8080});
 //   fibers::race([&] { fibers::serve(acceptor, handle); }, [] { fibers::wait_for_signal({SIGINT, SIGTERM}); });
 //
-// Graceful shutdown: when serve() is cancelled or the acceptor is closed, no new connection is accepted, and present
-// ones may finish within a grace period; then they are cancelled. A second cancellation ends the grace period.
+// Graceful shutdown: when serve() is cancelled or the acceptor is closed, serve() accepts no new connection. Present
+// connections may finish within a grace period; then they are cancelled. A second cancellation ends the grace period.
 
 #include <cxxabi.h>
 
@@ -36,11 +36,11 @@
 namespace fibers {
 
 struct serve_options {
-  /// The maximum number of connections; others wait to be accepted. Each needs at least one file descriptor: see
-  /// ulimit -n. At least 1.
+  /// The maximum number of concurrent connections, at least 1; others wait to be accepted. Each needs at least one file
+  /// descriptor: see ulimit -n.
   semaphore::count max_connections = 10'000;
 
-  /// The grace period of connections at the end of the server.
+  /// The grace period for connections at the end of the server.
   time_limit grace = std::chrono::seconds(10);
 };
 
@@ -119,11 +119,11 @@ void serve_one(Handler& handler, Socket socket) {
 /// Calls handler(socket) for each connection, in a task of its own. Returns when the acceptor was closed and all
 /// connections have ended.
 ///
-/// Suspends; cancellation point: closes the acceptor, waits for the connections as described above, and throws. An
-/// error of a handler ends its connection only, and goes to the hook for unhandled exceptions, except those of a peer
-/// that has closed the connection (boost::asio::error::eof, connection_reset, broken_pipe). A shortage of descriptors
-/// or memory goes to the hook, too, and the server goes on. Throws boost::system::system_error if accepting fails for
-/// another reason, once the present connections have ended; std::invalid_argument if the maximum number is zero.
+/// Suspends; cancellation point: closes the acceptor, waits for the connections within the grace period, and throws. An
+/// error of a handler ends only its connection, and goes to the hook for unhandled exceptions, except the errors of a
+/// closed connection (boost::asio::error::eof, connection_reset, broken_pipe). A shortage of descriptors or memory goes
+/// to the hook, too, and the server continues. Throws boost::system::system_error if accepting fails for another
+/// reason, once the present connections have ended; std::invalid_argument if max_connections is 0.
 template <class Acceptor, class Handler>
 void serve(Acceptor& acceptor, Handler&& handler, serve_options const& options = {},
            boost::source_location const& place = BOOST_CURRENT_LOCATION) {
@@ -168,10 +168,10 @@ void serve(Acceptor& acceptor, Handler&& handler, serve_options const& options =
   if (failure != nullptr) std::rethrow_exception(failure);
 }
 
-/// Waits for the first of these signals, and returns its number. During the wait the signals have no other effect;
-/// before and afterwards they have their former one.
+/// Waits for the first of these signals, and returns its number.
 ///
-/// Suspends; cancellation point. Precondition: the signals are not in run_options::cancel_on_signals.
+/// Suspends; cancellation point. During the wait the signals have no other effect; afterwards their former effect is
+/// restored. Precondition: the signals are not in run_options::cancel_on_signals.
 inline int wait_for_signal(std::initializer_list<int> signals,
                            boost::source_location const& place = BOOST_CURRENT_LOCATION) {
   boost::asio::signal_set awaited(io_context(place));

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// A completion token: an asynchronous operation of Boost.Asio, or of a library built on it, as a call that waits.
+// A completion token: turns an asynchronous operation of Boost.Asio, or of a library built on it, into a call that
+// suspends the task.
 //
 //   std::size_t const size = socket.async_read_some(buffer, fibers::use_fiber);
 //   boost::system::error_code error;
@@ -12,7 +13,7 @@
 // error_code in brackets. Asio's as_tuple and redirect_error work too.
 //
 // Each call suspends and is a cancellation point. A pending cancellation is delivered before the operation begins. If
-// one arrives during the operation, the operation is asked to abort, and the call waits until it has ended, since the
+// one arrives during the operation, the operation is asked to abort, and the call waits for its end, since the
 // operation uses memory of the task. If the operation has completed nevertheless, its result is returned and the
 // cancellation stays pending: no byte and no connection is lost. If it was aborted, cancelled_error is thrown, and
 // transferred() says how many bytes were transferred. (If the error is not the first argument, as under redirect_error,
@@ -40,12 +41,12 @@
 
 namespace fibers {
 
-/// The completion token with an error_code: see use_fiber.
+/// The completion token with an error_code, as use_fiber[error] returns it.
 struct use_fiber_with_error {
   boost::system::error_code* error;
 };
 
-/// The completion token: see above.
+/// The type of the completion token use_fiber.
 struct use_fiber_t {
   constexpr use_fiber_t() = default;
 

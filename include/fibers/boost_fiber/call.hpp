@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// Calls functions from a task that suspend their Boost fiber.
+// Tasks call functions that suspend a Boost fiber.
 
 #include <cxxabi.h>
 
@@ -25,7 +25,7 @@ struct boost_call_result : std::invoke_result<F> {};
 template <std::invocable<std::stop_token> F>
 struct boost_call_result<F> : std::invoke_result<F, std::stop_token> {};
 
-/// Lives on the stack of the waiting task.
+/// One call of call(), on the stack of the waiting task.
 template <class F>
 class boost_call final : waiter {
  public:
@@ -74,12 +74,13 @@ class boost_call final : waiter {
 
 namespace boost_fiber {
 
-/// Calls `f` on a Boost fiber of this thread, and waits for it. Returns what it returns, or throws what it throws.
+/// Calls `f` on a Boost fiber of this thread, and waits for its end. Returns its result, or throws its exception.
 ///
 /// For functions of Boost.Fiber that suspend their caller, such as a lock, a barrier or a sleep: a task that calls one
-/// itself blocks all tasks of its loop. Suspends; cancellation point, but a wait of Boost.Fiber cannot be withdrawn: a
-/// task that is cancelled meanwhile waits on for `f` and gets its result, and the cancellation stays pending. `f` may
-/// take a std::stop_token, which is stopped by the cancellation. Precondition: what is locked in `f` is unlocked in it.
+/// itself blocks all tasks of its loop. Suspends; cancellation point only before the call, since a wait of Boost.Fiber
+/// cannot be withdrawn: if the task is cancelled during the call, it waits for `f` and gets the result, and the
+/// cancellation stays pending. `f` may take a std::stop_token, which the cancellation stops. Precondition: `f` unlocks
+/// the mutexes that it locks.
 template <class F>
 requires(std::invocable<std::decay_t<F>> || std::invocable<std::decay_t<F>, std::stop_token>) auto call(
     F&& f, boost::source_location const& place = BOOST_CURRENT_LOCATION) ->

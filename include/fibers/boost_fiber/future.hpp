@@ -4,9 +4,9 @@
 // Tasks wait for futures of Boost.Fiber.
 //
 // A wait of Boost.Fiber cannot be withdrawn. Therefore one Boost fiber for each future waits on behalf of the tasks. A
-// cancelled task leaves; a task that waits again finds the same Boost fiber. It ends when the future is ready, or when
-// it finds at one of its periodic checks that no task waits: otherwise its thread could not end before the promise. It
-// owns the shared state, and does not use the future itself, which may be moved and destroyed as usual.
+// cancelled task leaves; a task that waits again finds the same Boost fiber. This fiber ends when the future is ready,
+// or when a periodic check, each 200 ms, finds no waiting task: otherwise its thread could not end before the promise
+// is set. The fiber owns the shared state, and does not use the future itself, which may be moved and destroyed.
 
 #include <boost/assert/source_location.hpp>
 #include <boost/fiber/exceptions.hpp>
@@ -30,7 +30,7 @@ namespace detail {
 
 using boost_future_state = boost::intrusive_ptr<boost::fibers::detail::shared_state_base>;
 
-/// The shared state of a future. It is in a private base, to which only such a cast leads.
+/// Returns the shared state of a future. A C-style cast is the only access to its private base.
 template <class T>
 boost_future_state state_of(boost::fibers::detail::future_base<T> const& future) {
   if (future.valid()) return future.state_;
@@ -68,7 +68,7 @@ class boost_future_watch {
     return watch;
   }
 
-  /// Returns false if the Boost fiber has just left.
+  /// Waits for the future. May suspend. Returns false if the Boost fiber has just left: the caller tries again.
   bool wait(task_state& self, boost::source_location const& place) {
     std::unique_lock guard(lock_);
     if (left_) return false;
@@ -101,7 +101,8 @@ class boost_future_watch {
   wait_list<> waiters_{lock_};
 };
 
-/// For a future that is ready. Even then get() may suspend its caller, if another thread uses the future.
+/// Returns the result of a future that is ready. A Boost fiber calls get(), which may suspend its caller even then, if
+/// another thread uses the future.
 template <class Future>
 decltype(auto) get_from(Future& future, boost::source_location const& place) {
   auto take = [&]() -> decltype(auto) { return future.get(); };
@@ -120,8 +121,8 @@ concept waitable_future = requires(Future const& future) {
 
 /// Waits until the future is ready.
 ///
-/// May suspend; cancellation point: the future is unchanged. (A Boost fiber waits on for a moment; the thread cannot
-/// end before it does.) Throws boost::fibers::future_uninitialized for a future that is not valid().
+/// May suspend; cancellation point: the future is unchanged. (A Boost fiber waits for up to 200 ms longer; the thread
+/// cannot end before it.) Throws boost::fibers::future_uninitialized for a future that is not valid().
 template <waitable_future Future>
 void wait(Future const& future, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
   auto& self = fibers::detail::enter(place);
@@ -130,9 +131,9 @@ void wait(Future const& future, boost::source_location const& place = BOOST_CURR
   }
 }
 
-/// Calls wait(), and then the future's get(): returns the value, or throws what the promise was given.
+/// Calls wait(), then the future's get(): returns the value, or throws the exception of the promise.
 ///
-/// May suspend; cancellation point: the future stays valid, and its value is not lost.
+/// May suspend; cancellation point: if cancelled, the future stays valid, and its value is not lost.
 template <class T>
 T get(boost::fibers::future<T>& future, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
   wait(future, place);

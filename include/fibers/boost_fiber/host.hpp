@@ -6,22 +6,22 @@
 // A loop that shares its thread with Boost fibers parks as one of them: it suspends the Boost fiber that has called
 // run(). A busy loop yields to the other Boost fibers every 64 switches.
 //
-// In a program that includes this header, all loops do so from their beginning. A shared library that includes it, such
-// as a plugin, does not decide that for the program: there the loops of a thread do so from their beginning while a
-// host lives on that thread, otherwise from the first time that one of their tasks waits for a Boost fiber.
+// In a program that includes this header, all loops park in this way from the start. A shared library that includes it,
+// such as a plugin, does not decide for the program: there, the loops of a thread park in this way from the start while
+// a host lives on that thread, otherwise from the first wait of one of their tasks for a Boost fiber.
 //
 // Traps of Boost.Fiber, and where they are handled:
 //
-//   waking takes locks              boost_sleeper holds one only for its flag, so that waking never stops a fiber; from
-//                                   a signal handler, where nothing of this is allowed, a thread is asked to do it
-//   a wait with a deadline may      the flag says whether it was woken, not what the wait returns
+//   waking takes locks              boost_sleeper holds one only for its flag, so waking never suspends a fiber;
+//                                   a signal handler, which may not lock, posts a semaphore of a helper thread
+//   a wait with a deadline may      the flag tells whether the sleeper was woken, not the result of the wait
 //   swallow a wake-up
-//   who wakes touches the sleeper's run() does not return before all that have posted are through (detail/parts/inbox)
-//   thread after it may have ended
-//   Boost fibers change threads     a loop cannot, and ends the program if it finds itself on another one
+//   the waker touches the sleeper's run() does not return before all posting threads have finished (detail/parts/inbox)
+//   thread, which may have ended
+//   Boost fibers change threads     a loop cannot, and ends the program if it finds itself on another thread
 //   under shared_work
-//   exceptions being handled are    tasks have their own state (detail/parts/context_switch), and the loop, between
-//   tasks, has none: kept per thread, up to 1.87     so it leaves what it finds
+//   exceptions being handled are    tasks have their own state (detail/parts/context_switch); the loop, between tasks,
+//   kept per thread, up to 1.87     handles none, and leaves the fiber's state unchanged
 
 #include <pthread.h>
 #include <semaphore.h>
@@ -60,7 +60,7 @@ class boost_sleeper {
     auto const is_awake = [this] { return awake_; };
     if (awake_) {
       guard.unlock();
-      boost::this_fiber::yield();  // others have their turn, also when one is always woken before
+      boost::this_fiber::yield();  // other fibers run, even if this one is always woken beforehand
       guard.lock();
     } else if (deadline == time_point::max()) {
       woken_.wait(guard, is_awake);
@@ -70,13 +70,13 @@ class boost_sleeper {
     awake_ = false;
   }
 
-  /// Returns whether it was woken and has not slept since. Thread-safe.
+  /// Returns whether wake() was called since the latest sleep(). Thread-safe.
   bool awake() {
     std::scoped_lock const guard(mutex_);
     return awake_;
   }
 
-  /// Does not suspend. Thread-safe.
+  /// Wakes the Boost fiber. Does not suspend. Thread-safe.
   void wake() noexcept {
     {
       std::scoped_lock const guard(mutex_);
@@ -86,12 +86,12 @@ class boost_sleeper {
   }
 
  private:
-  std::mutex mutex_;  // never held where a Boost fiber may stop
+  std::mutex mutex_;  // never held where a Boost fiber may be suspended
   boost::fibers::condition_variable_any woken_;
   bool awake_ = false;
 };
 
-/// Wakes a loop on behalf of a signal handler, which cannot do that itself.
+/// Wakes a loop on behalf of a signal handler, by a thread, since the wake-up is not async-signal-safe.
 class boost_bell {
  public:
   explicit boost_bell(parker& p) {
@@ -136,7 +136,7 @@ class boost_bell {
 
 class boost_future_watch;
 
-/// The Boost fibers that wait for futures on behalf of the tasks of a loop, one for each future. Thread-safe.
+/// The Boost fibers that wait for futures on behalf of the tasks of a loop: one for each future. Thread-safe.
 class boost_future_watches {
  public:
   std::shared_ptr<boost_future_watch> find(void const* future) const {
@@ -152,7 +152,7 @@ class boost_future_watches {
     std::scoped_lock const guard(mutex_);
     watches_.erase(future);
   }
-  /// Removes it if `may_go` returns true, under the lock with which it is found.
+  /// Removes the watch if `may_go` returns true. Calls `may_go` under the lock of find().
   template <class MayGo>
   bool remove_if(void const* future, MayGo may_go) noexcept {
     std::scoped_lock const guard(mutex_);
@@ -180,18 +180,18 @@ class boost_host final : public parker {
   void poll() override {
     let_others_run([] { boost::this_fiber::yield(); });
   }
-  /// What Boost fibers do now takes no time, as with tasks; what they do later comes by a wait for outside. But some
-  /// only look again and again for what time must bring.
+  /// In virtual time, ready Boost fibers take no time, as tasks; tasks await later work by an outside wait. The number
+  /// of turns is limited, since some Boost fibers poll for an event that only time brings.
   bool busy() override {
     constexpr int turns_enough = 200;
     for (int turn = 0; turn < turns_enough && !sleeper_.awake(); ++turn) poll();
     return false;
   }
 
-  /// For parker_source.
+  /// The factory for parker_source.
   static std::unique_ptr<parker> make() { return std::make_unique<boost_host>(); }
 
-  /// Returns the parker of this thread's loop, which is installed if there was none.
+  /// Returns the parker of this thread's loop; installs it if there is none. Throws invalid_state_error.
   static boost_host& here(boost::source_location const& place) {
     auto* const chosen = chosen_parker(place);
     if (chosen == nullptr) {
@@ -208,12 +208,12 @@ class boost_host final : public parker {
         detail::to_string(place) + ")");
   }
 
-  /// Runs `body` soon, on a Boost fiber of its own with a small stack, on this thread.
+  /// Starts a Boost fiber with a small stack for `body` on this thread. Does not suspend.
   template <class Body>
   static void start(Body body) {
     boost::fibers::fiber(boost::fibers::launch::post, std::move(body)).detach();
   }
-  /// The same for user code: with the stack size of a task, and a guard.
+  /// As start(), for user code: with the stack size of a task, and a guard page.
   template <class Body>
   static void start_guarded(Body body) {
     boost::fibers::protected_fixedsize_stack stack(run_options{}.stack_size);
@@ -225,7 +225,7 @@ class boost_host final : public parker {
  private:
   template <class Stop>
   void let_others_run(Stop stop) {
-    bool const is_loop = loop_is_here();  // else just a Boost fiber that waits for a task, and may be moved
+    bool const is_loop = loop_is_here();  // otherwise a Boost fiber that waits for a task, and may be moved
     loop_absence const absent;
     stop();
     if (!is_loop || boost::fibers::context::active()->get_scheduler() == home_) [[likely]]
@@ -241,7 +241,7 @@ class boost_host final : public parker {
   std::shared_ptr<boost_future_watches> const future_watches_ = std::make_shared<boost_future_watches>();
   boost_sleeper sleeper_;
   std::optional<parker_source> beside_loop_;  // for Boost fibers of its thread that wait for tasks
-  std::optional<boost_bell> bell_;            // destroyed first: it wakes us
+  std::optional<boost_bell> bell_;            // destroyed first: its thread wakes this parker
 };
 
 inline program_parker_source const loops_sleep_as_boost_fibers(&boost_host::make);
@@ -250,11 +250,11 @@ inline program_parker_source const loops_sleep_as_boost_fibers(&boost_host::make
 
 namespace fibers::boost_fiber {
 
-/// For shared libraries: during its life the loops of this thread share the thread with its Boost fibers, as all loops
-/// do in a program whose own sources include this header. fibers::run() then suspends only the calling Boost fiber, and
-/// so does the destructor of a task.
+/// For shared libraries: while it lives, the loops of this thread share the thread with its Boost fibers, as all loops
+/// do in a program whose own sources include this header.
 ///
-/// Created and destroyed by the same thread, outside of tasks, in any order. Does not suspend. Does not throw.
+/// fibers::run() then suspends only the calling Boost fiber, and so does the destructor of a task. Precondition: hosts
+/// are created and destroyed by the same thread, outside of tasks, in any order. Does not suspend. Does not throw.
 class host {
  public:
   host() noexcept : source_(&detail::boost_host::make) {}

@@ -26,8 +26,10 @@
 
 namespace fibers::boost_fiber {
 
-/// Takes items out of a channel, for tasks of one loop. Precondition: these tasks no longer use it when it is
-/// destroyed, and the channel outlives it. The channel may have other consumers.
+/// Takes items out of a channel, for tasks of one loop.
+///
+/// The channel may have other consumers. Preconditions: no task uses the receiver when it is destroyed, and the channel
+/// outlives the receiver.
 template <class Channel>
 class receiver
     : public fibers::detail::boost_channel_end<Channel, fibers::detail::getter<typename Channel::value_type>> {
@@ -37,13 +39,15 @@ class receiver
  public:
   using value_type = typename base::value_type;
 
-  /// Within a task. Takes no item yet.
+  /// Within a task. Takes no item yet. Throws invalid_state_error if the thread has no loop, or if its loop parks in
+  /// another way.
   explicit receiver(Channel& channel, boost::source_location const& place = BOOST_CURRENT_LOCATION)
       : base(channel, place) {}
 
-  /// Closes the channel: otherwise a Boost fiber that waits in it could not be recalled. An item that was on its way to
-  /// a cancelled get() is destroyed if it was not taken since; try_get() takes it. Suspends until the Boost fiber has
-  /// left the channel, which is soon; a cancellation does not interrupt that.
+  /// Closes the channel: otherwise a Boost fiber that waits in it could not be recalled.
+  ///
+  /// May suspend until the Boost fiber has left the channel, which is soon; a cancellation does not interrupt this
+  /// wait. An item that a cancelled get() has left here is destroyed, unless a later get() or try_get() has taken it.
   ~receiver() {
     this->channel_.close();
     this->wait_until_at_rest();
@@ -51,8 +55,8 @@ class receiver
 
   /// Waits until there is an item, and takes it.
   ///
-  /// Suspends; cancellation point: an item that is on its way stays here for the next call. Throws queue_shut_down once
-  /// the channel is closed and empty.
+  /// May suspend; cancellation point: an item that is on its way stays here for the next call. Throws queue_shut_down
+  /// once the channel is closed and empty.
   value_type get(boost::source_location const& place = BOOST_CURRENT_LOCATION) {
     auto& self = fibers::detail::enter(place);
     std::unique_lock guard(this->lock_);
@@ -69,14 +73,14 @@ class receiver
     return std::move(*w.item);
   }
 
-  /// Returns an item if there is one, also one that a cancelled get() has left here. (Of an unbuffered channel only
-  /// that.) Does not suspend.
+  /// Returns an item if there is one, including an item that a cancelled get() has left here. Does not suspend. (For an
+  /// unbuffered channel, returns only such an item.)
   std::optional<value_type> try_get() {
     std::unique_lock guard(this->lock_);
     return get_now(guard);
   }
 
-  /// Iterates over the items until the channel is closed and empty. The increment suspends, as get().
+  /// Iterates over the items until the channel is closed and empty. The increment is get().
   class iterator {
    public:
     using value_type = receiver::value_type;
@@ -120,13 +124,13 @@ class receiver
     return std::nullopt;
   }
 
-  // On the Boost fiber, as long as a task waits.
+  // Runs on the Boost fiber, as long as a task waits.
   void pop() {
     for (;;) {
       std::unique_lock guard(this->lock_);
       if (this->waiting_.empty()) return this->stop(guard);
       guard.unlock();
-      if constexpr (!base::is_buffered) {  // after the close() its slot may name an item that is gone
+      if constexpr (!base::is_buffered) {  // after close() its slot may refer to a destroyed item
         if (this->channel_.is_closed()) return this->stop_for_good(std::make_exception_ptr(queue_shut_down()));
       }
       std::optional<value_type> item;
@@ -151,7 +155,7 @@ class receiver
     }
   }
 
-  std::optional<value_type> left_;  // by a get() that was cancelled
+  std::optional<value_type> left_;  // by a cancelled get()
 };
 
 }  // namespace fibers::boost_fiber

@@ -36,9 +36,10 @@ struct boost_putter : wait_entry {
 
 namespace fibers::boost_fiber {
 
-/// Puts items into a channel, for tasks of one loop. Precondition: these tasks no longer use it when it is destroyed,
-/// and the channel outlives it. The channel may have other producers. While the channel is full, the sender holds one
-/// more item.
+/// Puts items into a channel, for tasks of one loop. While the channel is full, the sender holds one more item.
+///
+/// The channel may have other producers. Preconditions: no task uses the sender when it is destroyed, and the channel
+/// outlives the sender.
 template <class Channel>
 class sender : public fibers::detail::boost_channel_end<Channel, fibers::detail::boost_putter<Channel>> {
   using putter = fibers::detail::boost_putter<Channel>;
@@ -47,16 +48,16 @@ class sender : public fibers::detail::boost_channel_end<Channel, fibers::detail:
  public:
   using value_type = typename base::value_type;
 
-  /// Within a task.
+  /// Within a task. Throws invalid_state_error if the thread has no loop, or if its loop parks in another way.
   explicit sender(Channel& channel, boost::source_location const& place = BOOST_CURRENT_LOCATION)
       : base(channel, place) {}
 
-  /// Suspends until the channel has taken the held item, or is closed. A cancellation does not interrupt that.
+  /// May suspend until the channel has taken the held item, or is closed. A cancellation does not interrupt this wait.
   ~sender() { this->wait_until_at_rest(); }
 
-  /// Waits until the sender can hold the item, which the channel gets as soon as it has room.
+  /// Waits until the sender can hold the item. The channel receives it as soon as there is space.
   ///
-  /// Suspends; cancellation point: the item is unchanged. Throws queue_shut_down, with the item unchanged, once the
+  /// May suspend; cancellation point: the item is unchanged. Throws queue_shut_down, with the item unchanged, once the
   /// channel is closed.
   void put(value_type&& item, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
     auto& self = fibers::detail::enter(place);
@@ -84,9 +85,10 @@ class sender : public fibers::detail::boost_channel_end<Channel, fibers::detail:
     put(value_type(item), place);
   }
 
-  /// Waits until the channel has taken all items. Suspends; cancellation point. Throws queue_shut_down if the channel
-  /// was closed before that. (For an unbuffered channel also if it was closed just after the last item was taken:
-  /// Boost.Fiber does not distinguish these cases.)
+  /// Waits until the channel has taken all items.
+  ///
+  /// May suspend; cancellation point. Throws queue_shut_down if the channel was closed before that. (For an unbuffered
+  /// channel also if it was closed just after the last item was taken: Boost.Fiber does not distinguish these cases.)
   void flush(boost::source_location const& place = BOOST_CURRENT_LOCATION) {
     auto& self = fibers::detail::enter(place);
     std::unique_lock guard(this->lock_);
@@ -99,28 +101,29 @@ class sender : public fibers::detail::boost_channel_end<Channel, fibers::detail:
     this->check_end();
   }
 
-  /// Returns, once, the item that the sender held when the channel was closed. (For an unbuffered channel, a receiver
-  /// may have got it nevertheless: see flush(). If items cannot be copied, it is destroyed by the push, and there is
-  /// none.) Does not suspend.
+  /// Returns, once, the item that the sender held when the channel was closed. Does not suspend.
+  ///
+  /// For an unbuffered channel, a receiver may have got the item nevertheless: see flush(). If its items cannot be
+  /// copied, the push has destroyed the item, and there is none.
   std::optional<value_type> take_unsent() {
     std::scoped_lock const guard(this->lock_);
     return this->busy_ ? std::nullopt : std::exchange(held_, std::nullopt);
   }
 
  private:
-  // Directly into the channel. Boost.Fiber moves the item only if it takes it.
+  // Puts the item directly into the channel. Boost.Fiber moves the item only if there is space.
   bool put_now(value_type& item) {
     if constexpr (base::is_buffered) {
       {
         std::scoped_lock const guard(this->lock_);
-        if (this->busy_) return false;  // it would overtake others
+        if (this->busy_) return false;  // the item would overtake others
       }
       return this->channel_.try_push(std::move(item)) == boost::fibers::channel_op_status::success;
     }
     return false;
   }
 
-  // On the Boost fiber, as long as there are items.
+  // Runs on the Boost fiber, as long as there are items.
   void push() {
     for (;;) {
       try {
@@ -143,7 +146,7 @@ class sender : public fibers::detail::boost_channel_end<Channel, fibers::detail:
     }
   }
 
-  // The push of an unbuffered channel takes what it is given also when it then fails.
+  // The push of an unbuffered channel moves the item even if the push then fails.
   auto push_held() {
     if constexpr (!base::is_buffered && std::copy_constructible<value_type>) {
       return this->channel_.push(std::as_const(*held_));

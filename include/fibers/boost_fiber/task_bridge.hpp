@@ -20,7 +20,7 @@ namespace detail {
 /// Notifies a Boost fiber, once, that a task has ended.
 class boost_notice {
  public:
-  /// Notifies when the last copy of the result is destroyed.
+  /// Returns an object whose last copy, when destroyed, notifies the Boost fiber.
   static std::shared_ptr<void> teller_of(std::shared_ptr<boost_notice> const& notice) {
     return {nullptr, [notice](void*) noexcept {
               notice->sleeper_.wake();
@@ -28,7 +28,7 @@ class boost_notice {
             }};
   }
 
-  /// Returns when the notifying thread has finished with it: this thread may end then.
+  /// Waits for the notification. On return the notifying thread no longer uses this thread, which may end.
   void wait() {
     sleeper_.sleep(time_point::max());
     while (!told_.load()) boost::this_fiber::yield();
@@ -43,8 +43,10 @@ class boost_notice {
 
 namespace boost_fiber {
 
-/// Waits until a task has ended, and throws nothing of it. For Boost fibers of all threads: suspends the calling Boost
-/// fiber. A task calls the member function wait() of a handle instead.
+/// Waits until a task has ended. Does not throw the task's exception.
+///
+/// For Boost fibers of all threads: suspends the calling Boost fiber. Not a cancellation point. Thread-safe. Throws
+/// invalid_state_error in a task, which calls the member function wait() of a handle instead, and in a callback.
 inline void wait(fibers::detail::task_base const& task, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
   if (fibers::detail::loop_is_here()) {
     throw invalid_state_error("fibers: boost_fiber::wait() and get() of a task are for Boost fibers, and this is " +
@@ -58,7 +60,7 @@ inline void wait(fibers::detail::task_base const& task, boost::source_location c
   notice->wait();
 }
 
-/// Calls wait(), and then returns the result or throws what left the task; of a handle a copy, as its own get().
+/// Waits as wait() does. Returns a copy of the task's result, or throws its exception, as task_handle<T>::get().
 template <class T>
 T get(task_handle<T> const& task, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
   wait(task, place);

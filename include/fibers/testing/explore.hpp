@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// Explorations run a body under many schedules: what if the other tasks had run first?
+// Explorations run a body under many schedules, to find errors that depend on the order of tasks.
 //
-// As in a sweep, each run must end as specified, and leave nothing.
+// As in a sweep, each run must end as specified, and leave nothing behind.
 
 #include <concepts>
 #include <cstddef>
@@ -20,8 +20,8 @@ struct explore_options {
   std::size_t most_points = 100'000;
 };
 
-/// All schedules with at most so many departures from the usual order, in which the task that has been ready longest
-/// runs next.
+/// Options for all schedules with a bounded number of preemptions: departures from the usual order, in which the task
+/// that has been ready longest runs next.
 struct systematic {
   std::size_t preemptions = 2;
   /// The maximum number of runs.
@@ -33,7 +33,7 @@ struct systematic {
 struct exploration {
   /// The number of runs.
   std::size_t runs;
-  /// The number of decisions among several tasks or timers, in all runs. 0: there is only one schedule.
+  /// The number of decisions among several tasks or timers, in all runs. If 0, there is only one schedule.
   std::size_t choices;
   /// Whether these were all schedules within the bound.
   bool complete;
@@ -44,17 +44,20 @@ exploration explore(std::function<void()> const& body, std::size_t runs, explore
 exploration explore(std::function<void()> const& body, systematic options);
 }  // namespace detail
 
-/// Runs the body under random schedules: whenever several tasks are ready or timers due, a generator chooses the next,
-/// and tasks yield at each point. The environment variable FIBERS_SEED=17 selects the schedule of this seed. Throws
-/// failure, and invalid_state_error within a task.
+/// Runs the body under random schedules.
+///
+/// Whenever several tasks are ready or timers due, a generator chooses the next; tasks yield at each point. The
+/// environment variable FIBERS_SEED=17 selects the schedule of this seed. Throws failure; invalid_state_error within a
+/// task.
 template <class F>
 requires std::invocable<F&> exploration explore(F&& body, std::size_t runs = 1000, explore_options options = {}) {
   return detail::explore([&body] { static_cast<void>(body()); }, runs, options);
 }
 
-/// Runs all schedules within the bound, those with the fewest departures first. The environment variable
-/// FIBERS_SCHEDULE, whose value a failure names, selects one. Complexity: the number of steps to the power of
-/// `preemptions`, so it is for small bodies.
+/// Runs the body under all schedules within the bound, those with the fewest preemptions first.
+///
+/// The environment variable FIBERS_SCHEDULE, whose value a failure names, selects one. Throws failure;
+/// invalid_state_error within a task. Complexity: O(n^preemptions) runs for n steps, hence only for small bodies.
 template <class F>
 requires std::invocable<F&> exploration explore(F&& body, systematic options) {
   return detail::explore([&body] { static_cast<void>(body()); }, options);

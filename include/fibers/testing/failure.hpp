@@ -8,7 +8,7 @@
 
 namespace fibers::testing {
 
-/// The text says what is wrong, where, and how to repeat it.
+/// Thrown if a test has failed. The text names the error, its call site, and how to repeat the run.
 class [[gnu::visibility("default")]] failure : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;

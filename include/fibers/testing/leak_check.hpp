@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// A fixture that detects what a test case leaves behind: the library's memory (tasks that a handle keeps, items,
-// errors) and unfetched exceptions. Header only, for Catch2 of version 2 or 3, and for GoogleTest:
+// A fixture that detects leaks of a test case: memory of the library (tasks that a handle keeps, items, errors) and
+// unfetched exceptions. Header-only, for Catch2 of version 2 or 3, and for GoogleTest:
 //
 //   #include <catch2/catch.hpp>                  // the framework first
 //   #include <fibers/testing/leak_check.hpp>
@@ -29,7 +29,7 @@ class leak_check : private fibers::detail::memory_watch {
   leak_check& operator=(leak_check const&) = delete;
 
   ~leak_check() {
-    if (std::uncaught_exceptions() > uncaught_before_) return;  // the test has failed already, and that is the cause
+    if (std::uncaught_exceptions() > uncaught_before_) return;  // the test has failed already; leaks are a consequence
 #if defined(CATCH_CONFIG_PREFIX_ALL)
     if (auto const found = problem(); !found.empty()) CATCH_FAIL_CHECK(found);
 #elif defined(FAIL_CHECK)
@@ -39,7 +39,7 @@ class leak_check : private fibers::detail::memory_watch {
 #endif
   }
 
-  /// Describes what was left behind since the construction, on all threads; empty if nothing.
+  /// Returns a description of the leaks since the construction, on all threads; empty if there are none.
   std::string problem() const {
     std::string found;
     if (auto const blocks = outstanding(); blocks > 0) {
@@ -61,7 +61,7 @@ class leak_check : private fibers::detail::memory_watch {
 };
 
 #if defined(GTEST_API_)
-/// The same, as a base class for TEST_F.
+/// The fixture as a base class for TEST_F.
 class leak_check_test : public ::testing::Test {
   leak_check check_;
 };

@@ -46,14 +46,14 @@ decltype(auto) call_and_expect(F& call, boost::source_location const& place, Exp
 
 }  // namespace detail
 
-/// Calls `call`, and throws failure if no cancellation could have been delivered in it. Returns its result, and does
-/// not catch its exceptions.
+/// Calls `call`, and throws failure if no cancellation could have been delivered in the call. Returns the result of the
+/// call. Exceptions of the call propagate.
 template <std::invocable F>
 decltype(auto) expect_suspension_point(F&& call, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
   return detail::call_and_expect(call, place, &detail::point_count::expect_some);
 }
 
-/// Calls `call`, and throws failure if a cancellation could have been delivered in it.
+/// Calls `call`, and throws failure if a cancellation could have been delivered in the call. Otherwise as above.
 template <std::invocable F>
 decltype(auto) expect_no_suspension_point(F&& call, boost::source_location const& place = BOOST_CURRENT_LOCATION) {
   return detail::call_and_expect(call, place, &detail::point_count::expect_none);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// Sweeps run a body again and again, and interfere at another point in each run: what if it is cancelled just there?
+// Sweeps run a body repeatedly, with a cancellation, a timeout or a failed allocation at another point in each run.
 //
-// Each run must end as specified below, and leave nothing: no task, timer, stack, unfetched exception or memory of the
-// library; under the leak sanitizer, no memory at all. The first run that does not is reported as failure.
+// Each run must end as specified below, and leave nothing behind: no task, timer, stack, unfetched exception or memory
+// of the library; under the leak sanitizer, no memory at all. Otherwise the sweep throws failure.
 //
 // Points are counted over all tasks of a run: each cancellation point, and each moment at which all tasks wait and the
 // clock is about to move.
@@ -17,10 +17,10 @@
 namespace fibers::testing {
 
 struct sweep_options {
-  /// After each single point, also each pair: a second cancellation at each later point, in the clean-up.
+  /// After each single point, also runs each pair: a second cancellation at each later point, in the clean-up.
   bool pairs = false;
 
-  /// A run with more points than this counts as endless.
+  /// The maximum number of points in a run; a run with more counts as endless.
   std::size_t most_points = 100'000;
 };
 
@@ -33,23 +33,25 @@ std::size_t failure_sweep(std::function<void()> const& body, sweep_options optio
 /// Runs the body with a cancellation at its 1st, 2nd, 3rd … point, until a run ends before its point. Returns the
 /// number of runs.
 ///
-/// A cancelled body must end cancelled. If it returns, it has swallowed the request, unless it withdrew the request
-/// with uncancel(), or had its result before. The environment variable FIBERS_POINT=3, or =3,7 for a pair, selects one
-/// run. Throws failure, and invalid_state_error within a task.
+/// A cancelled body must end cancelled. A body that returns has swallowed the request, unless the body withdrew the
+/// request with uncancel(), or had its result before. The environment variable FIBERS_POINT=3, or =3,7 for a pair,
+/// selects one run. Throws failure; invalid_state_error within a task.
 template <class F>
 requires std::invocable<F&> std::size_t cancel_sweep(F&& body, sweep_options options = {}) {
   return detail::cancel_sweep([&body] { static_cast<void>(body()); }, options);
 }
 
-/// The same with a time limit around the body that passes at the point. The body must end by timeout_error.
+/// As cancel_sweep(), with a time limit around the body that passes at the point. The body must end with timeout_error.
 template <class F>
 requires std::invocable<F&> std::size_t timeout_sweep(F&& body, sweep_options options = {}) {
   return detail::timeout_sweep([&body] { static_cast<void>(body()); }, options);
 }
 
-/// The same with std::bad_alloc at the 1st, 2nd, 3rd … allocation of the library (for tasks, stacks, items of queues
-/// and so on). The body may return or throw std::bad_alloc, also in an exception_group. Cancellation itself works
-/// without memory: only its message and origin take some.
+/// As cancel_sweep(), with std::bad_alloc at the 1st, 2nd, 3rd … allocation of the library (tasks, stacks, items of
+/// queues and so on).
+///
+/// The body may return or throw std::bad_alloc, also in an exception_group. Cancellation itself needs no memory; only
+/// its message and origin do.
 template <class F>
 requires std::invocable<F&> std::size_t failure_sweep(F&& body, sweep_options options = {}) {
   return detail::failure_sweep([&body] { static_cast<void>(body()); }, options);

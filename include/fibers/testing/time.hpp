@@ -8,12 +8,14 @@
 
 namespace fibers::testing {
 
-/// Waits until all other tasks of this loop wait, for timers too. Suspends; cancellation point. Several tasks that wait
-/// in this way are woken together.
+/// Waits until all other tasks of this loop wait, including for timers.
+///
+/// Suspends; cancellation point. Several tasks that wait in this way are woken together.
 void wait_all_blocked(boost::source_location const& place = BOOST_CURRENT_LOCATION);
 
-/// Moves virtual time forward, and runs all that is due by then. Suspends; cancellation point: part of the time may
-/// have passed. Throws invalid_state_error if the clock is real.
+/// Moves virtual time forward, and runs all tasks and timers that are due by then.
+///
+/// Suspends; cancellation point: part of the time may have passed. Throws invalid_state_error if the clock is real.
 void advance(time_limit length, boost::source_location const& place = BOOST_CURRENT_LOCATION);
 
 }  // namespace fibers::testing

@@ -66,7 +66,7 @@ class asio_handler {
 
   using allocator_type = asio_allocator<void>;
   using cancellation_slot_type = boost::asio::cancellation_slot;
-  using immediate_executor_type = boost::asio::system_executor;  // calls the handler at once, where Asio asks for it
+  using immediate_executor_type = boost::asio::system_executor;  // calls the handler at once, where Asio uses it
 
   allocator_type get_allocator() const noexcept { return allocator_type(*share_); }
   cancellation_slot_type get_cancellation_slot() const noexcept { return share_->slot(); }
@@ -96,7 +96,7 @@ struct asio_result<boost::system::error_code, More...> : asio_value<More...> {};
 template <class... More>
 struct asio_result<std::exception_ptr, More...> : asio_value<More...> {};
 
-/// Returns whether an error says that the operation was aborted.
+/// Returns whether an error means that the operation was aborted.
 inline bool is_abort(boost::system::error_code const& error) noexcept {
   return error == boost::asio::error::operation_aborted || error == boost::asio::experimental::error::channel_cancelled;
 }
@@ -115,7 +115,7 @@ inline bool is_abort(std::exception_ptr const& error) {
   }
 }
 
-/// The same for the arguments of the handler, of which the error is the first; adapters may have put them into a tuple.
+/// As is_abort(), for the arguments of the handler: the error is the first; adapters may have nested them in a tuple.
 template <class T>
 bool begins_with_abort(T const&) {
   return false;

@@ -4,10 +4,10 @@
 // One operation of Asio that a task waits for. The operation and the memory that Asio needs for it are on the task's
 // stack, so the task waits until no other party uses them.
 //
-// These parties have a share in it: the task, until it suspends; the operation, until its handler has run; each block
-// of memory that the operation took; and a cancellation that was sent to an executor of other threads. The party that
-// releases the last share wakes the task. If that is the task itself, the operation has completed at once, and the task
-// does not suspend.
+// These parties hold a share: the task, until it suspends; the operation, until its handler has run; each block of
+// memory that the operation took; and a cancellation that was posted to an executor of other threads. The party that
+// releases the last share wakes the task. If the task itself releases the last share, the operation has completed at
+// once, and the task does not suspend.
 
 #include <atomic>
 #include <boost/asio/cancellation_signal.hpp>
@@ -37,7 +37,7 @@ namespace fibers::detail {
 
 inline constexpr boost::source_location asio_place(__FILE__, __LINE__, "fibers::use_fiber");
 
-/// The cancellation signal of one operation: reused, if the loop parks in an io_context.
+/// The cancellation signal of one operation; reused if the loop parks in an io_context.
 class asio_signal {
  public:
   asio_signal() {
@@ -52,7 +52,7 @@ class asio_signal {
       if (parker == nullptr) return;
       if (signal_->slot().has_handler()) signal_->slot().emplace<nobody>();
       parker->keep_signal(std::move(signal_));
-    } catch (std::bad_alloc const&) {  // then it is not used again
+    } catch (std::bad_alloc const&) {  // the signal is not reused
     }
   }
   boost::asio::cancellation_signal* operator->() const noexcept { return signal_.get(); }
@@ -64,13 +64,13 @@ class asio_signal {
   std::unique_ptr<boost::asio::cancellation_signal> signal_;
 };
 
-/// The part that does not depend on the types of the results.
+/// The part of an operation that does not depend on the types of the results.
 class asio_operation_base : public waiter, private asio_told_operation {
  public:
   asio_operation_base(asio_operation_base const&) = delete;
   asio_operation_base& operator=(asio_operation_base const&) = delete;
 
-  /// One of the shares.
+  /// Releases a share.
   struct give_up {
     void operator()(asio_operation_base* operation) const noexcept { operation->give_up_share(); }
   };
@@ -78,8 +78,8 @@ class asio_operation_base : public waiter, private asio_told_operation {
 
   auto slot() const noexcept { return signal_->slot(); }
 
-  /// For the operation: one block at a time is on the task's stack. A block has a share, too: some give it back only
-  /// after the handler has gone.
+  /// For the operation: one block at a time is on the task's stack. A block holds a share, since some operations free
+  /// their memory only after the handler was destroyed.
   void* allocate(std::size_t size) {
     auto* const block = memory_used_ || size > sizeof memory_ ? detail::allocate(size) : memory_;
     if (block == memory_) memory_used_ = true;
@@ -107,14 +107,14 @@ class asio_operation_base : public waiter, private asio_told_operation {
     end_ = &end_elsewhere<Executor>;
   }
 
-  /// Called if the initiation threw; it may have moved the handler elsewhere before.
+  /// Called if the initiation threw; the initiation may have moved the handler elsewhere before.
   void end_failed() noexcept {
     if (shares_.count() > 1) tell();
     sleep();
   }
 
   void sleep() noexcept {
-    // A request that came while the operation was begun found nobody asleep to tell.
+    // A request that arrived during the initiation found no suspended waiter, and reaches the operation here.
     if (shares_.count() > 1 && has_deliverable_request(task())) tell();
     if (!shares_.remove()) {
       outside_wait const outside(task());
@@ -123,10 +123,10 @@ class asio_operation_base : public waiter, private asio_told_operation {
     asio_told_operation::unlink();
   }
 
-  /// The operation has its result.
+  /// Called when the operation has its result.
   void completed() noexcept { completed_.store(true, std::memory_order_release); }
 
-  /// Throws the request that aborted the operation, if one did.
+  /// Throws the request that aborted the operation, if there is one.
   void throw_request(std::size_t transferred) {
     if (!told_ || !has_deliverable_request(task())) return;
     auto request = deliver_requests(task());
@@ -137,7 +137,7 @@ class asio_operation_base : public waiter, private asio_told_operation {
 
  private:
   static task_state& begin() {
-    this_task::checkpoint(asio_place);  // operations that are completed at once must give way as others do
+    this_task::checkpoint(asio_place);  // operations that complete at once must yield, too
     return this_task_state(asio_place);
   }
 
@@ -167,7 +167,7 @@ class asio_operation_base : public waiter, private asio_told_operation {
   void tell() noexcept {
     if (!std::exchange(told_, true)) end_(*this);
   }
-  // Whatever kind of end the operation can have: each kind leaves the choice to it.
+  // Requests all types of cancellation; the operation chooses one that it supports.
   static void end_here(asio_operation_base& self) noexcept {
     self.again = [](asio_told_operation& told) noexcept { static_cast<asio_operation_base&>(told).emit(); };
     asio_parker::here()->keep_telling(self);
@@ -177,21 +177,21 @@ class asio_operation_base : public waiter, private asio_told_operation {
     if (!completed_.load(std::memory_order_acquire)) signal_->emit(boost::asio::cancellation_type::all);
   }
   static void end_nowhere(asio_operation_base&) noexcept {}
-  // Operations are ended where they run, and not by two threads at once; and told again now and then.
+  // Cancels the operation on its executor, hence never concurrently with it, and repeats the request.
   template <class Executor>
   static void end_elsewhere(asio_operation_base& self) noexcept try {
     if (auto ours = self.take_share()) {
       boost::asio::post(*static_cast<Executor const*>(self.executor_),
                         [ours = std::move(ours)]() mutable { emit_now_and_then<Executor>(std::move(ours)); });
     }
-  } catch (std::bad_alloc const&) {  // then it is not ended, but waited for
+  } catch (std::bad_alloc const&) {  // the operation is not cancelled, but waited for
   }
   template <class Executor>
   static void emit_now_and_then(share ours, int rounds = 4) {
     if (ours->completed_.load(std::memory_order_acquire)) return;
     ours->emit();
     auto const& executor = *static_cast<Executor const*>(ours->executor_);
-    if (rounds > 0) {  // its handler is ready by now, most likely
+    if (rounds > 0) {  // most likely its handler is ready by now
       boost::asio::post(executor, [ours = std::move(ours), rounds]() mutable {
         emit_now_and_then<Executor>(std::move(ours), rounds - 1);
       });
@@ -211,7 +211,7 @@ class asio_operation_base : public waiter, private asio_told_operation {
   }
 
   asio_signal signal_;
-  // Of an operation that does not say where it runs it is assumed that it runs on the loop's own io_context.
+  // An operation that does not name its executor is assumed to run on the loop's own io_context.
   void (*end_)(asio_operation_base&) noexcept = asio_parker::here() != nullptr ? &end_here : &end_nowhere;
   void const* executor_ = nullptr;
   reference_count shares_{2};

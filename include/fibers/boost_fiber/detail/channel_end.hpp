@@ -7,8 +7,8 @@
 // does, at most one for each end, and its item belongs to the end until a task takes it. A cancelled task loses
 // nothing. The destructor waits until the Boost fiber has left the channel.
 //
-// Invariant, under lock_: a task is in waiting_ only while the Boost fiber is at work (busy_), which serves the waiting
-// tasks until there are none. The last touch of the Boost fiber sets busy_ to false and releases the lock.
+// Invariant, under lock_: a task is in waiting_ only while the Boost fiber is at work (busy_). The Boost fiber serves
+// waiting tasks until none is left. Its last touch sets busy_ to false and releases the lock.
 
 #include <boost/assert/source_location.hpp>
 #include <exception>
@@ -27,14 +27,15 @@ namespace fibers {
 
 namespace detail {
 
-/// The wait of a destructor for the Boost fiber to be through.
+/// The wait of a destructor for the end of the Boost fiber. Not cancellable.
 class at_rest_waiter final : public list_waiter<> {
  public:
   using list_waiter::list_waiter;
   answer on_cancel() noexcept override { return answer::keep; }
 };
 
-/// `Entry`: what the tasks that wait for the Boost fiber to give or take an item have in its list.
+/// The common base of receiver and sender. `Entry` is the list entry of a task that waits for the Boost fiber to hand
+/// over or take an item.
 template <class Channel, class Entry>
 class boost_channel_end {
  public:
@@ -52,7 +53,7 @@ class boost_channel_end {
   }
   ~boost_channel_end() = default;
 
-  /// The Boost fiber sets to work; `lock` is held before and after.
+  /// Starts the Boost fiber. Pre- and postcondition: `lock` is held.
   template <class Work>
   void start(std::unique_lock<spinlock>& lock, Work work) {
     busy_ = true;
@@ -67,7 +68,7 @@ class boost_channel_end {
     lock.lock();
   }
 
-  /// The Boost fiber has finished: wakes the tasks that still wait. Its last touch.
+  /// Called by the Boost fiber at its end: wakes the tasks that still wait. Its last touch.
   void stop(std::unique_lock<spinlock>& lock) noexcept {
     owed_wakes woken;
     waiting_.notify_all(woken);
@@ -77,7 +78,7 @@ class boost_channel_end {
     lock.unlock();
     outside->wake();
   }
-  /// The same when there is nothing more to do, ever.
+  /// As stop(), for good: later calls throw `why`.
   void stop_for_good(std::exception_ptr why) noexcept {
     std::unique_lock guard(lock_);
     end_ = std::move(why);
@@ -95,7 +96,7 @@ class boost_channel_end {
     std::rethrow_exception(why);
   }
 
-  /// For a destructor: waits, whatever comes, until the Boost fiber is through.
+  /// For a destructor: waits for the end of the Boost fiber. May suspend; not a cancellation point.
   void wait_until_at_rest() noexcept {
     std::unique_lock guard(lock_);
     if (!busy_) return;
@@ -117,9 +118,9 @@ class boost_channel_end {
   spinlock lock_;
   bool busy_ = false;
   std::exception_ptr end_;           // queue_shut_down once the channel was found closed
-  wait_list<Entry> waiting_{lock_};  // for the Boost fiber to give or take an item
-  wait_list<> at_rest_{lock_};       // for it to be through
-  std::shared_ptr<boost_sleeper> const outside_ = std::make_shared<boost_sleeper>();  // the same, once the loop is over
+  wait_list<Entry> waiting_{lock_};  // for the Boost fiber to hand over or take an item
+  wait_list<> at_rest_{lock_};       // for the end of the Boost fiber
+  std::shared_ptr<boost_sleeper> const outside_ = std::make_shared<boost_sleeper>();  // likewise, after the loop's end
 };
 
 }  // namespace detail
