@@ -194,7 +194,8 @@ exploration explore(std::function<void()> const& body, std::size_t runs, explore
     if (wrong.empty()) continue;
     auto const number = std::to_string(seed);
     fail(wrong,
-         "the schedule with seed " + number + " (run " + std::to_string(played + 1) + " of " + std::to_string(runs) + ")",
+         "the schedule with seed " + number + " (run " + std::to_string(played + 1) + " of " + std::to_string(runs) +
+             ")",
          "FIBERS_SEED=" + number);
   }
   check_for_leaks("explore");

@@ -45,7 +45,7 @@ class event {
 
  private:
   detail::atomic<bool> set_ = false;  // becomes true under the lock
-  detail::spinlock lock_;          // guards the list
+  detail::spinlock lock_;             // guards the list
   detail::wait_list<> waiters_{lock_};
 };
 

@@ -47,7 +47,8 @@ void check(char const* name, maker const& make, bounds limit = {}) {
   if (auto const* const number = std::getenv("FIBERS_INTERLEAVING")) {
     auto const one = fibers::testing::repeat(make, std::strtoull(number, nullptr, 10));
     std::cout << name << ": interleaving " << one.number << ": " << (one.problem.empty() ? "right" : one.problem)
-              << "\n" << one.schedule;
+              << "\n"
+              << one.schedule;
     CHECK(one.problem == "");
     return;
   }
@@ -65,7 +66,8 @@ void check_planted(char const* fault, maker const& make, std::string const& prob
   auto const again = fibers::testing::repeat(make, found.number);
   detail::explored::plant(nullptr);
   std::cout << "planted: " << fault << ": found in interleaving " << found.interleavings << ": " << found.problem
-            << "\n" << found.schedule;
+            << "\n"
+            << found.schedule;
   CHECK_THAT(found.problem, Catch::Matchers::ContainsSubstring(problem));
   CHECK(again.problem == found.problem);
   CHECK(again.schedule == found.schedule);
@@ -85,8 +87,7 @@ scenario two_claims() {
   auto const claimer = [s](int me, detail::claim why) {
     return [s, me, why] { interleave([&] { s->claimed[me] = s->waiter.try_claim(why); }); };
   };
-  return {.threads = {claimer(0, detail::claim::notified), claimer(1, detail::claim::cancelled)},
-          .problem = [s] {
+  return {.threads = {claimer(0, detail::claim::notified), claimer(1, detail::claim::cancelled)}, .problem = [s] {
             return s->claimed[0] + s->claimed[1] == 1 ? std::string()
                                                       : std::to_string(s->claimed[0] + s->claimed[1]) + " claims";
           }};
@@ -412,9 +413,8 @@ scenario item_of_either_queue() {
   };
   auto const s = std::make_shared<shared>();
   return {.threads = {loop([s] {
-                        auto getting = spawn([s] {
-                          std::visit([s](int item) { s->got = item; }, fibers::get_any(s->left, s->right));
-                        });
+                        auto getting = spawn(
+                            [s] { std::visit([s](int item) { s->got = item; }, fibers::get_any(s->left, s->right)); });
                         fibers::this_task::yield();
                         interleave([&] { getting.get(); });
                       }),
@@ -435,21 +435,19 @@ scenario destroyed_with_a_waiter() {
     bool ended = false;
   };
   auto const s = std::make_shared<shared>();
-  return {.threads = {loop([s] {
-                        auto waiting = spawn([s] { s->ready->wait(); });
-                        s->waiting = waiting.handle();
-                        fibers::this_task::yield();
-                        interleave([&] { waiting.wait(); });
-                        s->ended = waiting.cancelled() || waiting.exception() != nullptr;
-                      }),
-                      [s] {
-                        interleave([&] { s->waiting->cancel(); });
-                      },
-                      [s] { interleave([&] { s->ready.reset(); }); }},
-          .problem = [s] {
-            s->waiting.reset();
-            return s->ended ? std::string() : "the waiter did not fail";
-          }};
+  return {
+      .threads = {loop([s] {
+                    auto waiting = spawn([s] { s->ready->wait(); });
+                    s->waiting = waiting.handle();
+                    fibers::this_task::yield();
+                    interleave([&] { waiting.wait(); });
+                    s->ended = waiting.cancelled() || waiting.exception() != nullptr;
+                  }),
+                  [s] { interleave([&] { s->waiting->cancel(); }); }, [s] { interleave([&] { s->ready.reset(); }); }},
+      .problem = [s] {
+        s->waiting.reset();
+        return s->ended ? std::string() : "the waiter did not fail";
+      }};
 }
 
 }  // namespace

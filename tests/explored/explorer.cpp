@@ -75,11 +75,9 @@ class execution {
   static thread_local unsigned thread_number;
 
  private:
-  bool can_run(unsigned i) const {
-    return threads_[i]->state == status::ready && (!threads_[i]->arrived || started_);
-  }
+  bool can_run(unsigned i) const { return threads_[i]->state == status::ready && (!threads_[i]->arrived || started_); }
   unsigned choose(unsigned options);
-  void pass_baton(unsigned me);   // the thread cannot go on now
+  void pass_baton(unsigned me);  // the thread cannot go on now
   void give_to(unsigned me, unsigned next);
 
   scenario what_;

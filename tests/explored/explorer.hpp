@@ -30,15 +30,15 @@ struct scenario {
 void interleave(std::function<void()> const& f);
 
 struct bounds {
-  unsigned departures = 2;   // at most 3
+  unsigned departures = 2;    // at most 3
   unsigned at_random = 2000;  // schedules with any number of departures
 };
 
 struct exploration {
   std::uint64_t interleavings = 0;
-  std::string problem;          // empty: none
-  std::uint64_t number = 0;     // of the interleaving with the problem
-  std::string schedule;         // of that interleaving, or of the one that was to be repeated
+  std::string problem;       // empty: none
+  std::uint64_t number = 0;  // of the interleaving with the problem
+  std::string schedule;      // of that interleaving, or of the one that was to be repeated
 };
 
 exploration explore(std::function<scenario()> const& make, bounds limit = {});

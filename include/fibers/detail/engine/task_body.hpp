@@ -23,8 +23,8 @@ concept body = std::invocable<std::decay_t<F>>;
 /// A call that std::thread would accept. spawn() refuses it, because a pack of arguments leaves no parameter for the
 /// call site, which the tree of tasks and the error texts name.
 template <class F, class... Arguments>
-concept body_with_arguments = !body<F> && sizeof...(Arguments) > 0 &&
-                              std::invocable<std::decay_t<F>, std::decay_t<Arguments>...>;
+concept body_with_arguments =
+    !body<F> && sizeof...(Arguments) > 0 && std::invocable<std::decay_t<F>, std::decay_t<Arguments>...>;
 
 /// False, but only when a template that depends on it is instantiated.
 template <class...>
