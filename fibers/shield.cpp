@@ -3,11 +3,11 @@
 #include <cstdio>
 #include <fibers/detail/engine/request.hpp>
 #include <fibers/detail/engine/suspend.hpp>
+#include <fibers/detail/engine/unhandled.hpp>
 #include <fibers/shield.hpp>
 #include <mutex>
 
 #include "detail/engine/loop.hpp"
-#include "detail/engine/unhandled.hpp"
 
 namespace fibers::detail {
 

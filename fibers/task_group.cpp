@@ -211,12 +211,8 @@ void task_group::leave(std::exception_ptr failure, std::optional<cancelled_error
 
   std::unique_lock guard(owner_.lock());
   auto& requests = owner_.cancels();
-  if (stopped_) {
-    bool const only_own = requests.leave(scope_);
-    if (asked_owner_ && only_own) cancelled.reset();
-  } else if (!requests.leave_quietly(scope_)) {
-    static_cast<void>(requests.leave(scope_));
-  }
+  bool const only_own = (!stopped_ && requests.leave_quietly(scope_)) || requests.leave(scope_);
+  if (stopped_ && asked_owner_ && only_own) cancelled.reset();
   if (!errors.empty()) {
     // A request from outside that was delivered in this group must not be lost behind the errors.
     requests.restore(deliveries_before_, detail::cancel_state::message::forget);

@@ -12,7 +12,6 @@
 
 #include "../detail/engine/loop.hpp"
 #include "../detail/engine/loop_watch.hpp"
-#include "../detail/engine/unhandled.hpp"
 
 namespace fibers::testing::detail {
 

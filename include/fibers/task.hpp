@@ -218,6 +218,11 @@ requires detail::body_with_arguments<F, Arguments...>
 void spawn(F&&, Arguments&&...) {
   static_assert(detail::never<F>, "spawn() takes no arguments; capture them: spawn([=] { f(arguments); })");
 }
+template <class F, class... Arguments>
+requires detail::body_with_arguments<F, Arguments...>
+void spawn(std::string_view, F&&, Arguments&&...) {
+  static_assert(detail::never<F>, "spawn() takes no arguments; capture them: spawn(name, [=] { f(arguments); })");
+}
 
 // --- implementation ---
 

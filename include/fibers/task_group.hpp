@@ -58,6 +58,12 @@ class task_group : private detail::task_parent {
   void spawn(F&&, Arguments&&...) {
     static_assert(detail::never<F>, "spawn() takes no arguments; capture them: group.spawn([=] { f(arguments); })");
   }
+  template <class F, class... Arguments>
+  requires detail::body_with_arguments<F, Arguments...>
+  void spawn(std::string_view, F&&, Arguments&&...) {
+    static_assert(detail::never<F>,
+                  "spawn() takes no arguments; capture them: group.spawn(name, [=] { f(arguments); })");
+  }
 
   /// Cancels the present children, also those that were cancelled before. The group continues. Does not suspend.
   void cancel_all(std::string_view message = {}, boost::source_location const& place = BOOST_CURRENT_LOCATION);

@@ -249,7 +249,7 @@ TEST_CASE("boost_fiber, trap: another loop of the thread continues meanwhile, an
   });
   fibers::run([&] {
     while (!second_has_begun) sleep_for(100us);
-    boost::this_fiber::sleep_for(30ms);
+    for (int i = 0; i < 10'000 && order.empty(); ++i) boost::this_fiber::sleep_for(1ms);
     order += "first ";
     slept.set();
     auto task = spawn([] { sleep_for(1ms); });

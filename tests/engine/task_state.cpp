@@ -3,6 +3,7 @@
 
 #include <exception>
 #include <fibers/detail/engine/request.hpp>
+#include <fibers/detail/engine/unhandled.hpp>
 #include <fibers/run.hpp>
 #include <fibers/task.hpp>
 #include <fibers/this_task.hpp>
@@ -11,7 +12,6 @@
 #include <utility>
 #include <vector>
 
-#include "../../fibers/detail/engine/unhandled.hpp"
 #include "catch.hpp"
 #include "child.hpp"
 

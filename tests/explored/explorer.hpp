@@ -6,7 +6,8 @@
 // The threads are real, but only one runs at a time: it holds the baton. Before each atomic operation (see atomic.hpp)
 // the explorer decides which thread runs next. By default a thread runs until it waits. Each other decision is a
 // departure; all schedules with at most so many departures are run, then some at random. With two threads a departure
-// is a preemption. Memory is sequentially consistent here: the thread sanitizer finds what weaker orders would break.
+// is a preemption. Memory is sequentially consistent here, and deadlines never pass: the thread sanitizer finds what
+// weaker orders would break.
 //
 // Three kinds of faults end the exploration: a problem that the scenario reports, threads of which none can ever run
 // again, and an operation on an atomic variable that was destroyed. The report has a number that repeats the

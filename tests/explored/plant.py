@@ -42,8 +42,8 @@ FAULTS = [
 """),
     # A destructor that does not wait for waiters which are being withdrawn.
     ("include/fibers/detail/engine/wait_list.hpp",
-     "    while (!close()) spinlock::yield();\n",
-     """    while (!close() && !explored::planted("destructor does not wait")) spinlock::yield();
+     "    while (!close()) yield_thread();\n",
+     """    while (!close() && !explored::planted("destructor does not wait")) yield_thread();
 """),
     # The primitive's state is read and the waiter is linked in two critical sections.
     ("include/fibers/detail/engine/wait_list.hpp",

@@ -8,7 +8,6 @@
 #include <fibers/error.hpp>
 #include <utility>
 
-#include "unhandled.hpp"
 
 namespace fibers::detail {
 

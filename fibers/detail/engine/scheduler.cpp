@@ -12,7 +12,6 @@
 #include <new>
 #include <utility>
 
-#include "unhandled.hpp"
 
 namespace fibers::detail {
 

@@ -9,7 +9,6 @@
 #include <mutex>
 #include <utility>
 
-#include "unhandled.hpp"
 
 namespace fibers::detail {
 

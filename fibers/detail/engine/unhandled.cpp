@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: BSL-1.0
 
-#include "unhandled.hpp"
 
 #include <cxxabi.h>
 
 #include <atomic>
 #include <boost/core/demangle.hpp>
 #include <cstdio>
+#include <fibers/detail/engine/unhandled.hpp>
 #include <fibers/error.hpp>
 
 namespace fibers::detail {

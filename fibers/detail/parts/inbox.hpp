@@ -16,7 +16,6 @@
 
 #include <fibers/detail/parts/atomic.hpp>
 #include <fibers/detail/parts/inbox_entry.hpp>
-#include <fibers/detail/parts/spinlock.hpp>
 
 #include "thread_parker.hpp"
 
@@ -98,7 +97,7 @@ class inbox {
   }
 
   void close() noexcept {
-    while (posters_.load() != 0) spinlock::yield();
+    while (posters_.load() != 0) yield_thread();
   }
 
   atomic<parker*> parker_;

@@ -16,7 +16,7 @@
 // Without a framework, or at any moment: leak_check::problem().
 
 #include <exception>
-#include <fibers/detail/engine/task_state.hpp>
+#include <fibers/detail/engine/unhandled.hpp>
 #include <fibers/detail/parts/memory.hpp>
 #include <string>
 

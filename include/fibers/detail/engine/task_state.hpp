@@ -23,6 +23,7 @@
 #include <cstdint>
 #include <exception>
 #include <fibers/detail/engine/cancel_state.hpp>
+#include <fibers/detail/engine/unhandled.hpp>
 #include <fibers/detail/engine/waiter.hpp>
 #include <fibers/detail/parts/atomic.hpp>
 #include <fibers/detail/parts/context.hpp>
@@ -36,10 +37,6 @@
 
 namespace fibers {
 
-/// Called with an exception that left a task and was never fetched, when the last handle is destroyed, on that thread.
-/// An exception that the hook throws is reported on stderr.
-using unhandled_exception_hook = std::function<void(std::string const& task, std::exception_ptr error)>;
-
 namespace detail {
 
 class loop;
@@ -50,9 +47,6 @@ void intrusive_ptr_add_ref(local_values* values) noexcept;
 void intrusive_ptr_release(local_values* values) noexcept;
 
 using task_ptr = boost::intrusive_ptr<task_state>;
-
-/// The number of exceptions in this process so far that were never fetched. Thread-safe.
-unsigned long unhandled_count() noexcept;
 
 enum class stage : std::uint8_t { created, ready, running, suspended, finished };
 enum class ending : std::uint8_t { none, returned, failed, cancelled };

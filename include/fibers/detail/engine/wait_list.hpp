@@ -79,7 +79,7 @@ class wait_list {
   wait_list& operator=(wait_list const&) = delete;
   /// Wakes the waiters that are left: their waits throw invalid_state_error.
   ~wait_list() {
-    while (!close()) spinlock::yield();
+    while (!close()) yield_thread();
   }
 
   bool empty() const noexcept {

@@ -9,8 +9,11 @@
 
 #ifdef FIBERS_EXPLORED
 #include <cstdint>
-#elif __has_include(<sys/single_threaded.h>)
+#else
+#include <sched.h>
+#if __has_include(<sys/single_threaded.h>)
 #include <sys/single_threaded.h>
+#endif
 #endif
 
 namespace fibers::detail {
@@ -30,6 +33,11 @@ inline bool single_threaded() noexcept {
 #endif
 }
 
+/// For a thread that waits for what another thread is about to do.
+inline void yield_thread() noexcept { ::sched_yield(); }
+/// The number of times that a waiting thread looks before it yields.
+inline constexpr int looks_before_yield = 100;
+
 #else
 
 inline bool single_threaded() noexcept { return false; }
@@ -42,6 +50,9 @@ void step(void const* object, state const& of, char const* operation, char const
 /// Returns only after another thread has made a step.
 void yield() noexcept;
 }  // namespace explored
+
+inline void yield_thread() noexcept { explored::yield(); }
+inline constexpr int looks_before_yield = 0;
 
 /// Sequentially consistent: the memory order argument is ignored.
 template <class T>

@@ -25,9 +25,6 @@ class spinlock {
   /// For assertions: false is certain, true may be another thread's lock.
   bool is_locked() const noexcept { return locked_.load(std::memory_order_relaxed); }
 
-  /// For a thread that waits, without the lock, for another thread's next step.
-  static void yield() noexcept;
-
  private:
   void wait() noexcept;
 
